@@ -1,0 +1,1 @@
+"""Everything that enqueues: the client, sources of items, and their commands."""

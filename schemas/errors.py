@@ -1,0 +1,101 @@
+"""The one tree of errors. Nothing here decides what happens to an entry; `worker.pipeline` and `worker.slot` do.
+
+FenliuError
+├── PermanentError            the same input will fail again: dead-letter it, or tell the caller
+│   ├── EntryError            an inbox entry that breaks the contract; has a stable code and a field
+│   ├── LabelsError           a labels file or route set that breaks its rules
+│   ├── ModelError            a model folder that may not be loaded, or an unknown model
+│   ├── InferenceError        a model that failed on one text
+│   ├── RowRefusedError       Postgres refuses the row for its content
+│   └── SourceError           a file or stream of items that cannot be read
+├── RetryableError            the input is fine, the moment is not: leave it in the inbox
+│   ├── InboxUnavailableError     Redis cannot be reached
+│   ├── DatabaseUnavailableError  Postgres cannot be reached, or asks to try again
+│   └── InboxFullError            the inbox is over its bound
+└── SetupError                the process cannot work as configured: say why and exit
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class FenliuError(Exception):
+    """Root of every error that Fenliu raises on purpose."""
+
+
+class PermanentError(FenliuError):
+    """Trying again with the same input cannot help."""
+
+
+class RetryableError(FenliuError):
+    """Trying again later can help; nothing is wrong with the input."""
+
+
+class SetupError(FenliuError):
+    """A process that cannot work as it is configured; the message says what to change."""
+
+
+class Code(enum.StrEnum):
+    """Stable codes of dead letters. Programs match on them: never rename one."""
+
+    MISSING_FIELD = "missing_field"
+    EMPTY_FIELD = "empty_field"
+    TOO_LONG = "too_long"
+    NOT_UTF8 = "not_utf8"
+    BAD_CHARACTER = "bad_character"
+    BAD_JSON = "bad_json"
+    BAD_TIME = "bad_time"
+    BAD_VALUE = "bad_value"
+    BAD_LABELS = "bad_labels"
+    UNKNOWN_KIND = "unknown_kind"
+    UNKNOWN_TASK = "unknown_task"
+    UNKNOWN_ROUTE_SET = "unknown_route_set"
+    UNKNOWN_MODEL = "unknown_model"
+    MODEL_FAILED = "model_failed"
+    ROW_REFUSED = "row_refused"
+    POISON = "poison"
+
+
+class EntryError(PermanentError):
+    """An inbox entry that breaks the contract.
+
+    `field` names the field at fault, `message` says what is wrong and how to mend it.
+    """
+
+    def __init__(self, code: Code, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.code = code
+        self.field = field
+
+
+class LabelsError(PermanentError):
+    """A labels file, label list or route set that breaks its rules."""
+
+
+class ModelError(PermanentError):
+    """A model folder that may not be loaded, or a model that does not exist."""
+
+
+class InferenceError(PermanentError):
+    """A model failed on a text."""
+
+
+class RowRefusedError(PermanentError):
+    """Postgres refuses a row for its content; the same row would be refused again."""
+
+
+class SourceError(PermanentError):
+    """A file or stream of items that cannot be read; the message names the line and the fix."""
+
+
+class InboxUnavailableError(RetryableError):
+    """Redis cannot be reached."""
+
+
+class DatabaseUnavailableError(RetryableError):
+    """Postgres cannot be reached, or asks to try again (deadlock, shutdown, read-only)."""
+
+
+class InboxFullError(RetryableError):
+    """The inbox holds more entries than its bound; enqueue again later."""

@@ -1,0 +1,117 @@
+"""Every string that two processes share: stream keys, groups, queues, task names, kinds, tasks, states.
+
+Values only. What the streams carry is in `schemas.messages`, what the tables hold in `schemas.tables`.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Lane(enum.StrEnum):
+    """The two inboxes. Live is taken before bulk; bulk gets at least its share."""
+
+    LIVE = "live"
+    BULK = "bulk"
+
+
+class Kind(enum.StrEnum):
+    """What an item is. A comment gets its sentiment; a ticket gets sentiment and a team."""
+
+    COMMENT = "comment"
+    TICKET = "ticket"
+
+
+class Task(enum.StrEnum):
+    """What the model is asked about an item."""
+
+    SENTIMENT = "sentiment"
+    ROUTING = "routing"
+
+
+class ItemState(enum.StrEnum):
+    """Where an item ended."""
+
+    DONE = "done"
+    EXPIRED = "expired"
+    DEAD = "dead"
+
+
+class ReplyStatus(enum.StrEnum):
+    """What a reply says of its entry."""
+
+    OK = "ok"
+    EXPIRED = "expired"
+    DEAD = "dead"
+    SUPERSEDED = "superseded"
+
+
+class AssignmentStatus(enum.StrEnum):
+    """Who decided a ticket's team: the model, nobody yet, or a person."""
+
+    AUTO = "auto"
+    TRIAGE = "triage"
+    OVERRIDDEN = "overridden"
+
+
+class Stage(enum.StrEnum):
+    """Which part of a model decided a result."""
+
+    CLASSIFIER = "classifier"
+    ENCODER = "encoder"
+    PAIR = "pair"
+    RULE = "rule"
+
+
+TASKS_OF_KIND = {
+    Kind.COMMENT: (Task.SENTIMENT,),
+    Kind.TICKET: (Task.SENTIMENT, Task.ROUTING),
+}
+
+GROUP = "classifiers"
+TRIAGE_TEAM = "triage"
+DEFAULT_SOURCE = "default"
+DEFAULT_ROUTE_SET = "default"
+
+QUEUE = "fenliu"
+TASK_ENQUEUE = "fenliu.enqueue"
+TASK_CLASSIFY_BATCH = "fenliu.classify_batch"
+
+ADVISORY_LOCK_MIGRATE = 7_305_211_001
+"""Key of the Postgres advisory lock under which migrations run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Redis keys under one prefix (`FENLIU_PREFIX`), so that several Fenlius can share a server."""
+
+    prefix: str = "fenliu"
+
+    def inbox(self, lane: Lane) -> str:
+        """The stream of one inbox."""
+        return f"{self.prefix}:inbox:{lane.value}"
+
+    @property
+    def inboxes(self) -> dict[Lane, str]:
+        """Both inbox streams, live first."""
+        return {lane: self.inbox(lane) for lane in Lane}
+
+    @property
+    def reply_prefix(self) -> str:
+        """What the name of every reply stream starts with."""
+        return f"{self.prefix}:reply:"
+
+    @property
+    def worker_prefix(self) -> str:
+        """What the heartbeat key of every worker starts with."""
+        return f"{self.prefix}:worker:"
+
+    def worker(self, consumer: str) -> str:
+        """The heartbeat of one worker: a hash that expires."""
+        return f"{self.worker_prefix}{consumer}"
+
+    @property
+    def celery_prefix(self) -> str:
+        """What Celery puts before its own keys."""
+        return f"{self.prefix}:celery:"

@@ -1,0 +1,156 @@
+"""The settings of every process, read from `FENLIU_*` environment variables.
+
+Only values and their checks. Where the embedded servers live when no URL is set is `worker.servers`' matter.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from schemas.errors import SetupError
+from schemas.names import Keys
+
+_MASK = "****"
+
+
+class Settings(BaseSettings):
+    """Every setting, its default and its meaning. Frozen: a process reads them once."""
+
+    model_config = SettingsConfigDict(env_prefix="FENLIU_", frozen=True, extra="ignore", env_file=None)
+
+    home: Path = Field(Path(".fenliu"), description="Folder of the embedded servers, imported models and logs.")
+    redis_url: str = Field("", description="Redis URL (redis://, rediss:// or unix://). Empty: embedded server.")
+    database_url: str = Field("", description="PostgreSQL URL (postgresql://). Empty: embedded server.")
+    broker_url: str = Field("", description="Celery's broker. Empty: the same Redis.")
+    prefix: str = Field("fenliu", description="Prefix of every Redis key.", pattern=r"^[A-Za-z0-9_.:-]{1,64}$")
+
+    slots: int = Field(0, ge=0, le=256, description="Batches a worker runs at once. 0: the CPU quota.")
+    batch_entries: int = Field(256, ge=1, le=10_000, description="Most entries a slot takes from an inbox at once.")
+    batch_chars: int = Field(
+        131_072, ge=1, description="Most characters in one transaction's worth of entries; one entry is always taken."
+    )
+    run_tokens: int = Field(512, ge=16, description="Padded tokens in one run of the model.")
+    bulk_share: float = Field(0.1, ge=0, le=1, description="Least share of the batches that bulk gets when it waits.")
+    inbox_bound: int = Field(100_000, ge=1, description="Entries in an inbox above which producers are refused.")
+
+    claim_idle_s: float = Field(15.0, gt=0, description="Idle time after which a dead worker's entry is claimed.")
+    poison_after: int = Field(3, ge=1, description="Deliveries after which an entry runs alone.")
+    batch_timeout_s: float = Field(60.0, gt=0, description="Time in the model after which the process is ended.")
+    idle_poll_s: float = Field(1.0, gt=0, le=10, description="Longest wait in one read of an empty inbox.")
+    retry_max_s: float = Field(2.0, gt=0, description="Longest pause between tries while Redis or Postgres is away.")
+    heartbeat_s: float = Field(2.0, gt=0, description="Time between two heartbeats of a worker.")
+    drain_timeout_s: float = Field(25.0, gt=0, description="Time a stopping worker gives its running batches.")
+
+    model: str = Field("fenliu-default", description="Model in production: name or name/version.")
+    provider: Literal["cpu"] = Field("cpu", description="Execution provider of ONNX Runtime.")
+    routes_poll_s: float = Field(2.0, gt=0, le=5, description="Time between looks for a new route set version.")
+    triage_threshold: float = Field(0.35, ge=0, le=1, description="Score below which a ticket goes to triage.")
+    triage_margin: float = Field(0.0, ge=0, le=1, description="Lead over the next team below which it goes to triage.")
+
+    reply_max_entries: int = Field(10_000, ge=1, description="Entries kept in a reply stream.")
+    reply_expire_s: int = Field(600, ge=1, description="Life of a reply stream after its last reply.")
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="auto: colours on a terminal, JSON elsewhere."
+    )
+
+    @field_validator("redis_url", "broker_url")
+    @classmethod
+    def _redis_scheme(cls, url: str) -> str:
+        if url and urlsplit(url).scheme not in {"redis", "rediss", "unix"}:
+            raise ValueError("must start with redis://, rediss:// or unix://")
+        return url
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_scheme(cls, url: str) -> str:
+        if url and urlsplit(url).scheme not in {"postgresql", "postgresql+psycopg2"}:
+            raise ValueError("must start with postgresql://")
+        return url
+
+    @property
+    def keys(self) -> Keys:
+        """Redis keys under this prefix."""
+        return Keys(self.prefix)
+
+    @property
+    def embedded_redis(self) -> bool:
+        """Whether Fenliu runs its own Redis."""
+        return not self.redis_url
+
+    @property
+    def embedded_database(self) -> bool:
+        """Whether Fenliu runs its own PostgreSQL."""
+        return not self.database_url
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """`database_url` with psycopg2 named, since SQLAlchemy 2.1 would take psycopg 3."""
+        return self.database_url.replace("postgresql://", "postgresql+psycopg2://", 1)
+
+    @property
+    def celery_broker_url(self) -> str:
+        """The broker as kombu spells it: `unix://` becomes `redis+socket://`."""
+        url = self.broker_url or self.redis_url
+        if not url.startswith("unix://"):
+            return url
+        return url.replace("unix://", "redis+socket://", 1).replace("db=", "virtual_host=")
+
+    @property
+    def models_home(self) -> Path:
+        """Where imported and trained models are kept."""
+        return self.home / "models"
+
+    def masked(self) -> dict[str, str]:
+        """Every setting as text, passwords in URLs masked; safe to print and log."""
+        return {
+            name: mask_url(str(value)) if name.endswith("_url") else str(value)
+            for name, value in self.model_dump().items()
+        }
+
+    def __repr__(self) -> str:
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in self.masked().items())})"
+
+    __str__ = __repr__
+
+
+def mask_url(url: str) -> str:
+    """`url` with its password replaced; query parameters named password too."""
+    masked = re.sub(r"(//[^/@:]*):[^@/]+@", rf"\1:{_MASK}@", url, count=1)
+    return re.sub(r"([?&]password=)[^&]+", rf"\1{_MASK}", masked)
+
+
+def load_settings() -> Settings:
+    """Settings from the environment.
+
+    Raises SetupError with one line per wrong variable: its name, what is wrong, and never its value.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [
+            f"FENLIU_{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False)
+        ]
+        raise SetupError("\n".join(lines)) from None
+
+
+def cpu_quota() -> int:
+    """Whole CPUs this process may use: the container's quota if it is less than the affinity mask."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cpus = len(affinity(0)) if affinity else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        if quota != "max":
+            cpus = min(cpus, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):
+        pass  # no cgroup v2 here: the mask is all there is
+    return max(1, cpus)

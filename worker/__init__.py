@@ -1,0 +1,1 @@
+"""What runs beside Redis and Postgres: the Celery worker, its collector, its pipeline and its sink."""
