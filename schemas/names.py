@@ -64,6 +64,48 @@ class Stage(enum.StrEnum):
     RULE = "rule"
 
 
+class ModelState(enum.StrEnum):
+    """What a registered model may do. Only a model in production makes current results."""
+
+    CANDIDATE = "candidate"
+    SHADOW = "shadow"
+    PRODUCTION = "production"
+    RETIRED = "retired"
+
+
+class Announcement(enum.StrEnum):
+    """What an outbox row tells the teams."""
+
+    ASSIGNED = "assigned"
+
+
+class DeliveryState(enum.StrEnum):
+    """Where the delivery of one outbox row to one receiver stands."""
+
+    WAITING = "waiting"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+class BackfillState(enum.StrEnum):
+    """Where a backfill stands."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class ReviewState(enum.StrEnum):
+    """What a reviewer has done with an item."""
+
+    CLAIMED = "claimed"
+    ACCEPTED = "accepted"
+    CORRECTED = "corrected"
+    SKIPPED = "skipped"
+
+
 TASKS_OF_KIND = {
     Kind.COMMENT: (Task.SENTIMENT,),
     Kind.TICKET: (Task.SENTIMENT, Task.ROUTING),
@@ -76,7 +118,6 @@ DEFAULT_ROUTE_SET = "default"
 
 QUEUE = "fenliu"
 TASK_ENQUEUE = "fenliu.enqueue"
-TASK_CLASSIFY_BATCH = "fenliu.classify_batch"
 
 ADVISORY_LOCK_MIGRATE = 7_305_211_001
 """Key of the Postgres advisory lock under which migrations run."""

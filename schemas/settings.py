@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     slots: int = Field(0, ge=0, le=256, description="Batches a worker runs at once. 0: the CPU quota.")
     batch_entries: int = Field(256, ge=1, le=10_000, description="Most entries a slot takes from an inbox at once.")
     batch_chars: int = Field(
-        131_072, ge=1, description="Most characters in one transaction's worth of entries; one entry is always taken."
+        32_768, ge=1, description="Most characters in one transaction's worth of entries; one entry is always taken."
     )
     run_tokens: int = Field(512, ge=16, description="Padded tokens in one run of the model.")
     bulk_share: float = Field(0.1, ge=0, le=1, description="Least share of the batches that bulk gets when it waits.")

@@ -1,0 +1,172 @@
+"""The collector: a thread that fills free slots from the inboxes, and does nothing else.
+
+It reads when a slot is free and at no other time, so that the stream is the only buffer. It hands a batch to
+a thread of Celery's pool; what happens there is `worker.slot`'s.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from schemas.errors import InboxUnavailableError
+from schemas.messages import RawEntry
+from schemas.names import Lane
+from schemas.settings import Settings
+from worker.held import Held
+from worker.inbox import Inbox, Stale
+from worker.share import Share
+
+log = structlog.get_logger(__name__)
+
+_TICK_S = 0.1
+
+
+class Collector(threading.Thread):
+    """Reads for `slots` slots until `stopping` is set."""
+
+    def __init__(
+        self,
+        *,
+        inbox: Inbox,
+        held: Held,
+        slots: int,
+        submit: Callable[[Callable[[], None]], None],
+        work: Callable[[Sequence[RawEntry]], None],
+        settings: Settings,
+        stopping: threading.Event,
+    ) -> None:
+        super().__init__(name="collector", daemon=True)
+        self._inbox = inbox
+        self._held = held
+        self._slots = slots
+        self._free = threading.Semaphore(slots)
+        self._submit = submit
+        self._work = work
+        self._settings = settings
+        self._stopping = stopping
+        self._share = Share(settings.bulk_share)
+        self._next_claim_at = 0.0
+
+    def run(self) -> None:
+        """Fill free slots until told to stop, whatever happens to Redis meanwhile."""
+        pause_s = _TICK_S
+        grouped = False
+        while not self._stopping.is_set():
+            if not self._free.acquire(timeout=_TICK_S):
+                continue
+            taken = 1
+            try:
+                if not grouped:
+                    self._inbox.ensure_groups()
+                    grouped = True
+                suspects = self._claim_due()
+                if suspects is not None:
+                    taken += self._take_other_slots()
+                    entries = self._claim_suspect(*suspects) if taken == self._slots else []
+                else:
+                    entries = self._next()
+                pause_s = _TICK_S
+            except InboxUnavailableError as error:
+                self._free.release(taken)
+                log.warning("inbox_away", reason=str(error)[:200], pause_s=pause_s)
+                self._stopping.wait(pause_s)
+                pause_s = min(pause_s * 2, self._settings.retry_max_s)
+                continue
+            if entries:
+                self._hand_over(entries, taken)
+            else:
+                self._free.release(taken)
+
+    def drained(self, timeout_s: float) -> bool:
+        """Wait until every slot is free. Call after `stopping` is set and this thread has ended."""
+        until = time.monotonic() + timeout_s
+        freed = 0
+        while freed < self._slots and self._free.acquire(timeout=max(0.0, until - time.monotonic())):
+            freed += 1
+        self._free.release(freed)
+        return freed == self._slots
+
+    def _hand_over(self, entries: list[RawEntry], taken: int) -> None:
+        if self._stopping.is_set():
+            self._free.release(taken)
+            self._give_back(entries)
+            return
+        self._held.add(entries)
+
+        def run() -> None:
+            try:
+                self._work(entries)
+            finally:
+                self._free.release(taken)
+
+        try:
+            self._submit(run)
+        except RuntimeError as error:  # the pool has been shut down under us
+            self._held.remove(entries)
+            self._free.release(taken)
+            self._give_back(entries)
+            log.warning("pool_closed", reason=str(error))
+
+    def _give_back(self, entries: Sequence[RawEntry]) -> None:
+        try:
+            self._inbox.release(entries)
+        except InboxUnavailableError as error:
+            log.warning("release_failed", entries=len(entries), reason=str(error)[:200])
+
+    def _next(self) -> list[RawEntry]:
+        """A batch: what dead workers left, else what is new, else whatever comes within idle_poll_s."""
+        claimed = self._claim_stale()
+        if claimed:
+            return claimed
+        most = self._settings.batch_entries
+        for lane in self._share.order():
+            entries = self._inbox.read(lane, most)
+            if entries:
+                self._share.taken(lane)
+                return entries
+        entries = self._inbox.wait(most, self._settings.idle_poll_s)
+        for lane in {entry.lane for entry in entries}:
+            self._share.taken(lane)
+        return entries
+
+    def _claim_due(self) -> tuple[Lane, str, int] | None:
+        """When it is time to look for left entries: the first that must run alone, if there is one."""
+        if time.monotonic() < self._next_claim_at:
+            return None
+        for lane in Lane:
+            for stale in self._inbox.stale(lane, self._settings.claim_idle_s, self._settings.batch_entries):
+                if stale.deliveries >= self._settings.poison_after:
+                    return lane, stale.entry_id, stale.deliveries
+        return None
+
+    def _claim_suspect(self, lane: Lane, entry_id: str, deliveries: int) -> list[RawEntry]:
+        """Only this one is claimed, so that only its own failures count against it."""
+        log.warning("runs_alone", lane=lane.value, entry_id=entry_id, deliveries=deliveries + 1)
+        return self._inbox.claim(lane, [Stale(entry_id, deliveries)], self._settings.claim_idle_s)
+
+    def _claim_stale(self) -> list[RawEntry]:
+        """Entries that dead workers left, up to a batch."""
+        now = time.monotonic()
+        if now < self._next_claim_at:
+            return []
+        for lane in Lane:
+            stale = self._inbox.stale(lane, self._settings.claim_idle_s, self._settings.batch_entries)
+            sound = [entry for entry in stale if entry.deliveries < self._settings.poison_after]
+            if sound:
+                claimed = self._inbox.claim(lane, sound, self._settings.claim_idle_s)
+                log.info("claimed", lane=lane.value, entries=len(claimed))
+                if claimed:
+                    return claimed  # and look again at once: there may be more
+        self._next_claim_at = now + self._settings.claim_idle_s / 4
+        return []
+
+    def _take_other_slots(self) -> int:
+        """Wait for all other slots: a suspect that ends the process must not take neighbours with it."""
+        taken = 0
+        while taken < self._slots - 1 and not self._stopping.is_set():
+            taken += self._free.acquire(timeout=_TICK_S)
+        return taken

@@ -1,0 +1,56 @@
+"""What this process holds of the inbox right now: read or claimed, not yet settled. Thread-safe.
+
+The pulse refreshes what is held and watches how long the model has been at it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+from schemas.messages import RawEntry
+
+
+class Held:
+    """Entries in hand, and since when each slot has been in the model."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entries: dict[tuple[str, str], RawEntry] = {}
+        self._in_model_since: dict[int, float] = {}
+
+    def add(self, entries: Sequence[RawEntry]) -> None:
+        """These are in hand from now on."""
+        with self._lock:
+            self._entries.update({(entry.lane, entry.entry_id): entry for entry in entries})
+
+    def remove(self, entries: Sequence[RawEntry]) -> None:
+        """These are settled or given back."""
+        with self._lock:
+            for entry in entries:
+                self._entries.pop((entry.lane, entry.entry_id), None)
+
+    def entries(self) -> list[RawEntry]:
+        """All that is in hand."""
+        with self._lock:
+            return list(self._entries.values())
+
+    @contextlib.contextmanager
+    def in_model(self) -> Iterator[None]:
+        """While the calling thread is in the model."""
+        thread = threading.get_ident()
+        with self._lock:
+            self._in_model_since[thread] = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._in_model_since[thread]
+
+    def longest_in_model_s(self) -> float:
+        """How long the slowest slot has been in the model; 0 when none is."""
+        with self._lock:
+            since = min(self._in_model_since.values(), default=None)
+        return 0.0 if since is None else time.monotonic() - since

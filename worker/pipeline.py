@@ -1,0 +1,156 @@
+"""Entries in, outcomes out: decode, check the deadline, choose model and labels, classify, decide.
+
+Writes nothing and acknowledges nothing. Scores come from `worker.inference`, teams from `worker.router`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from schemas.errors import Code, EntryError, InferenceError, ModelError
+from schemas.messages import Entry, RawEntry, decode, entry_time, identity_of
+from schemas.names import Task
+from schemas.settings import Settings
+from worker.inference.classifier import Classifier, Job, Result, Scores
+from worker.outcome import Assignment, Dead, Done, Expired, Outcome, Prediction
+from worker.router import RouteSetVersion, decide
+from worker.shelf import Shelf
+
+
+class Routes(Protocol):
+    """Where route sets come from; `worker.router.Router` in production."""
+
+    def resolve(self, name: str) -> RouteSetVersion | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One entry that is ready for its model."""
+
+    position: int
+    entry: Entry
+    classifier: Classifier
+    job: Job
+    routes: RouteSetVersion | None
+
+
+class Pipeline:
+    """`classify_batch` of the design: pure but for the models and route sets that it reads."""
+
+    def __init__(self, shelf: Shelf, routes: Routes, settings: Settings) -> None:
+        self._shelf = shelf
+        self._routes = routes
+        self._settings = settings
+
+    def __call__(self, entries: Sequence[RawEntry], now: datetime) -> list[Outcome]:
+        """One outcome for each entry, in order; `now` is UTC.
+
+        Raises DatabaseUnavailableError when a route set is needed that was never read.
+        """
+        outcomes: list[Outcome | None] = [None] * len(entries)
+        work: list[_Work] = []
+        route_sets: dict[str, RouteSetVersion | None] = {}
+        for position, raw in enumerate(entries):
+            try:
+                entry = decode(raw, self._settings.keys)
+                if entry.deadline is not None and entry.deadline <= now:
+                    outcomes[position] = Expired(entry)
+                else:
+                    work.append(self._prepare(position, entry, route_sets))
+            except EntryError as error:
+                outcomes[position] = Dead(raw, error.code, error.field, str(error), identity_of(raw))
+        by_model: dict[str, list[_Work]] = {}
+        for item in work:
+            by_model.setdefault(item.classifier.manifest.id, []).append(item)
+        for group in by_model.values():
+            started = time.perf_counter()
+            results = _classified(group[0].classifier, group)
+            infer_ms = (time.perf_counter() - started) * 1000 / len(group)
+            for item, result in zip(group, results, strict=True):
+                outcomes[item.position] = (
+                    _failed(entries[item.position], result)
+                    if isinstance(result, InferenceError)
+                    else self._done(item, result, now, infer_ms)
+                )
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def _prepare(self, position: int, entry: Entry, route_sets: dict[str, RouteSetVersion | None]) -> _Work:
+        try:
+            classifier = self._shelf.classifier(entry.model)
+        except ModelError as error:
+            raise EntryError(Code.UNKNOWN_MODEL, "model", str(error)) from error
+        for task in entry.tasks:
+            if task not in classifier.manifest.tasks:
+                raise EntryError(
+                    Code.UNKNOWN_MODEL, "model", f"{classifier.manifest.id} does not do {task.value}; name another"
+                )
+        routes, prepared = None, None
+        if Task.ROUTING in entry.tasks:
+            labels = entry.labels
+            if labels is None:
+                if entry.route_set not in route_sets:
+                    route_sets[entry.route_set] = self._routes.resolve(entry.route_set)
+                routes = route_sets[entry.route_set]
+                if routes is None:
+                    raise EntryError(
+                        Code.UNKNOWN_ROUTE_SET,
+                        "route_set",
+                        f"{entry.route_set!r} has no teams; add them with `fenliu routes apply`, then replay",
+                    )
+                labels = routes.labels
+            prepared = self._shelf.prepared(classifier, labels, entry.template)
+        job = Job(entry.text, Task.SENTIMENT in entry.tasks, prepared, entry.multi_label)
+        return _Work(position, entry, classifier, job, routes)
+
+    def _done(self, item: _Work, result: Result, now: datetime, infer_ms: float) -> Done:
+        entry, manifest = item.entry, item.classifier.manifest
+        production = item.classifier is self._shelf.production
+        queue_ms = max(0.0, (now - entry_time(entry.entry_id)).total_seconds() * 1000)
+        by_task = {Task.SENTIMENT: result.sentiment, Task.ROUTING: result.routing}
+
+        def prediction(task: Task, scores: Scores) -> Prediction:
+            return Prediction(
+                task=task,
+                model=manifest.name,
+                model_version=manifest.version,
+                label=scores.label,
+                score=scores.score,
+                scores=scores.scores,
+                stage=scores.stage,
+                production=production,
+                queue_ms=queue_ms,
+                infer_ms=infer_ms,
+                route_set_version=item.routes.version if item.routes and task is Task.ROUTING else None,
+            )
+
+        predictions = tuple(prediction(task, scores) for task, scores in by_task.items() if scores is not None)
+        return Done(entry, predictions, self._assignment(item, result) if production else None)
+
+    def _assignment(self, item: _Work, result: Result) -> Assignment | None:
+        if item.routes is None or result.routing is None:
+            return None
+        return decide(
+            result.routing.scores,
+            item.routes.labels,
+            self._settings.triage_threshold,
+            self._settings.triage_margin,
+        )
+
+
+def _classified(classifier: Classifier, work: Sequence[_Work]) -> list[Result | InferenceError]:
+    """Results in order. When the model fails, halve until the text that breaks it stands by itself."""
+    try:
+        return list(classifier.classify([item.job for item in work]))
+    except InferenceError as error:
+        if len(work) == 1:
+            return [error]
+        half = len(work) // 2
+        return _classified(classifier, work[:half]) + _classified(classifier, work[half:])
+
+
+def _failed(raw: RawEntry, error: InferenceError) -> Dead:
+    return Dead(raw, Code.MODEL_FAILED, "text", f"the model failed on it: {error}", identity_of(raw))

@@ -1,0 +1,73 @@
+"""The models a worker has at hand: the one in production, and others that entries ask for by name.
+
+Loaded models and prepared label sets are shared by all slots. Where model folders lie and what makes one
+valid is `worker.inference.folder`'s.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from schemas.labels import LabelSet
+from schemas.settings import Settings
+from worker.inference.classifier import Classifier, PreparedLabels
+from worker.inference.folder import find, shipped_home
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+MOST_OTHER_MODELS = 2
+MOST_PREPARED_LABEL_SETS = 256
+
+
+class Shelf:
+    """Loaded classifiers by name, least recently used ones dropped. Thread-safe."""
+
+    def __init__(self, production: Classifier, homes: Sequence[Path], run_tokens: int) -> None:
+        self.production = production
+        self._homes = homes
+        self._run_tokens = run_tokens
+        self._others: _Recent[str, Classifier] = _Recent(MOST_OTHER_MODELS)
+        self._prepared: _Recent[tuple[str, LabelSet, str | None], PreparedLabels] = _Recent(MOST_PREPARED_LABEL_SETS)
+
+    @classmethod
+    def open(cls, settings: Settings) -> Shelf:
+        """Load the model in production. Raises ModelError with the reason if it may not be loaded."""
+        homes = (settings.models_home, shipped_home())
+        production = Classifier.load(find(settings.model, homes), run_tokens=settings.run_tokens)
+        return cls(production, homes, settings.run_tokens)
+
+    def classifier(self, name: str | None) -> Classifier:
+        """The model called `name` (or `name/version`); the one in production for None. Raises ModelError."""
+        manifest = self.production.manifest
+        if name is None or name in (manifest.name, manifest.id):
+            return self.production
+        folder = find(name, self._homes)
+        return self._others.get(str(folder), lambda: Classifier.load(folder, run_tokens=self._run_tokens))
+
+    def prepared(self, classifier: Classifier, labels: LabelSet, template: str | None) -> PreparedLabels:
+        """`labels` as `classifier` reads them, computed once."""
+        key = (classifier.manifest.id, labels, template)
+        return self._prepared.get(key, lambda: classifier.prepare(labels, template))
+
+
+class _Recent(Generic[K, V]):
+    """A bounded cache that makes a missing value once, outside of which other keys need not wait long."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: OrderedDict[K, V] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: K, make: Callable[[], V]) -> V:
+        with self._lock:
+            if key not in self._values:
+                self._values[key] = make()
+                if len(self._values) > self._most:
+                    self._values.popitem(last=False)
+            self._values.move_to_end(key)
+            return self._values[key]
