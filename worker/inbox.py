@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import redis
@@ -91,7 +92,7 @@ class Inbox:
         self._keys = keys
         self._lanes = {key.encode(): lane for lane, key in keys.inboxes.items()}
         self.consumer = consumer
-        self._drop_script = client.register_script(_DROP_CONSUMERS)
+        self._drop_script: Any = client.register_script(_DROP_CONSUMERS)
 
     def ensure_groups(self) -> None:
         """Create streams and groups that are not there, at id 0 so that nothing already added is skipped."""
@@ -167,9 +168,9 @@ class Inbox:
         self._drop(0, self.consumer)
 
     def _drop(self, idle_s: float, consumer: str) -> int:
+        arguments = [GROUP, int(idle_s * 1000), consumer]
         return sum(
-            self._grouped(lambda key=key: self._drop_script([key], [GROUP, int(idle_s * 1000), consumer]))
-            for key in self._keys.inboxes.values()
+            self._grouped(partial(self._drop_script, [key], arguments)) for key in self._keys.inboxes.values()
         )
 
     def _read(self, streams: dict[str, str], count: int, block_ms: int | None) -> list[RawEntry]:

@@ -24,7 +24,8 @@ from worker.shelf import Shelf
 class Routes(Protocol):
     """Where route sets come from; `worker.router.Router` in production."""
 
-    def resolve(self, name: str) -> RouteSetVersion | None: ...
+    def resolve(self, name: str) -> RouteSetVersion | None:
+        """The current version of a route set, or None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)

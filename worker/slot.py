@@ -30,13 +30,15 @@ log = structlog.get_logger(__name__)
 class Classify(Protocol):
     """Entries in, outcomes out; `worker.pipeline.Pipeline` in production."""
 
-    def __call__(self, entries: Sequence[RawEntry], now: datetime) -> list[Outcome]: ...
+    def __call__(self, entries: Sequence[RawEntry], now: datetime) -> list[Outcome]:
+        """One outcome for each entry, in order."""
 
 
 class Write(Protocol):
     """Outcomes in, one transaction; `worker.sink.Sink.write` in production."""
 
-    def __call__(self, outcomes: Sequence[Outcome], received_at: datetime) -> list[ReplyStatus]: ...
+    def __call__(self, outcomes: Sequence[Outcome], received_at: datetime) -> list[ReplyStatus]:
+        """One status for each outcome, in order."""
 
 
 class StoppingError(Exception):

@@ -82,7 +82,7 @@ class CollectorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ha
         self._collector.start()
         log.info("collecting", consumer=consumer, slots=slots, model=manifest.id)
 
-    def stop(self, worker: Any) -> None:
+    def stop(self, worker: Any) -> None:  # noqa: ARG002  # celery's signature
         """Read no more, finish and acknowledge what runs, leave the rest in the inbox, free for others."""
         self._stopping.set()
         self._collector.join(self._settings.drain_timeout_s)
