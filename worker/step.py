@@ -53,6 +53,8 @@ class CollectorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ha
         settings, slots = self._settings, max(1, worker.pool.limit or worker.concurrency)
         engine = make_engine(settings)
         shelf = Shelf.open(settings)
+        migrate(settings)
+        register_production(engine, shelf.production.manifest)
         client = connect(settings, read_block_s=settings.idle_poll_s)
         consumer = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
         inbox = Inbox(client, settings.keys, consumer)

@@ -36,6 +36,7 @@ class Harness:
         self.held = Held()
         self.client = connect(settings, read_block_s=1)
         self.inbox = Inbox(self.client, settings.keys, consumer)
+        self.inbox.ensure_groups()
         self._pool = ThreadPoolExecutor(slots)
         self._lock = threading.Lock()
         slot = Slot(
@@ -236,7 +237,6 @@ def test_an_entry_that_ends_its_workers_is_found_and_its_neighbours_are_spared(
     redis_client: Any, quick: Settings
 ) -> None:
     # Given one entry among ten that kills whatever process works on it
-    Inbox(redis_client, quick.keys, "setup").ensure_groups()
     _add(redis_client, quick, [f"good{n}" for n in range(9)])
     _add(redis_client, quick, ["bad"])
     done: list[Outcome] = []
