@@ -37,7 +37,7 @@ _COMMANDS = {
     "demo": _Command("worker.cli.demo:demo", "Classify the shipped sample and report on it.", "worker,embedded"),
     "settings": _Command("worker.cli.settings:settings", "List every setting, its value and its meaning."),
     "worker": _Command("worker.cli.worker:worker", "Run a Celery worker.", "worker", passes_options=True),
-    "migrate": _Command("worker.cli.stack:migrate", "Bring the database to the newest schema.", "worker"),
+    "migrate": _Command("worker.cli.migrate:migrate", "Bring the database to the newest schema.", "worker"),
     "enqueue": _Command("producers.cli:enqueue", "Put items of a file or a pipe into an inbox."),
     "predict": _Command("worker.cli.predict:predict", "Classify texts here and now, with no queue.", "worker"),
     "items": _Command("worker.cli.items:app", "Look at items, or delete them.", "worker"),

