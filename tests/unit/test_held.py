@@ -1,0 +1,42 @@
+"""What a process holds, and how long its slots have been in the model."""
+
+from __future__ import annotations
+
+import threading
+
+from schemas.messages import RawEntry
+from schemas.names import Lane
+from worker.held import Held
+
+
+def test_entries_of_both_inboxes_are_held_until_removed() -> None:
+    # Given the same id in both inboxes
+    live, bulk = RawEntry(Lane.LIVE, "1-1", {}), RawEntry(Lane.BULK, "1-1", {})
+    held = Held()
+    held.add([live, bulk])
+    # When one is removed, then the other is still held
+    held.remove([live])
+    assert [bulk] == held.entries()
+    held.remove([bulk, live])
+    assert held.entries() == []
+
+
+def test_the_slowest_slot_is_what_counts() -> None:
+    held = Held()
+    assert held.longest_in_model_s() == 0.0
+    inside, leave = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        with held.in_model():
+            inside.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=slow)
+    thread.start()
+    inside.wait(10)
+    before = held.longest_in_model_s()
+    with held.in_model():
+        assert held.longest_in_model_s() >= before > 0
+    leave.set()
+    thread.join()
+    assert held.longest_in_model_s() == 0.0
