@@ -1,0 +1,115 @@
+"""Runs of like length: everything runs once, within the budget, and comes back in its place."""
+
+from collections import Counter
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.errors import InferenceError, ModelError
+from tests.models import WIDTH, head_weights, table, tiny_graph
+from worker.inference.engine import EMBEDDING, LOGITS, Engine, plan
+
+VOCABULARY = 30
+LENGTHS = st.lists(st.integers(1, 200), max_size=80)
+
+
+@pytest.fixture
+def graph_file(tmp_path):
+    def save(graph: onnx.ModelProto):
+        onnx.save(graph, tmp_path / "model.onnx")
+        return tmp_path / "model.onnx"
+
+    return save
+
+
+def sequences_of(lengths: list[int]) -> list[np.ndarray]:
+    generator = np.random.default_rng(1)
+    return [generator.integers(0, VOCABULARY, length).astype(np.int32) for length in lengths]
+
+
+@given(LENGTHS, st.integers(1, 1_000))
+def test_every_sequence_runs_exactly_once(lengths, run_tokens):
+    groups = plan(lengths, run_tokens)
+    assert Counter(range(len(lengths))) == Counter(number for group in groups for number in group)
+
+
+@given(LENGTHS, st.integers(1, 1_000))
+def test_no_run_is_over_the_budget_unless_it_is_one_sequence(lengths, run_tokens):
+    for group in plan(lengths, run_tokens):
+        assert len(group) == 1 or len(group) * max(lengths[number] for number in group) <= run_tokens
+
+
+@given(LENGTHS, st.integers(200, 1_000))
+def test_runs_hold_like_lengths(lengths, run_tokens):
+    # When sequences are grouped, then no run could swap a sequence with a later run and become more even
+    in_order = [lengths[number] for group in plan(lengths, run_tokens) for number in group]
+    assert sorted(lengths, reverse=True) == in_order
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        ("input_ids", "attention_mask"),
+        ("input_ids", "attention_mask", "token_type_ids"),
+        ("input_ids",),
+    ],
+)
+def test_rows_come_back_in_order_whatever_inputs_the_graph_has(graph_file, inputs):
+    # Given sequences of mixed length and a graph whose answer can be worked out by hand
+    engine = Engine(graph_file(tiny_graph(VOCABULARY, inputs=inputs)), run_tokens=64)
+    lengths = [3, 17, 1, 70, 9, 3, 17] if "attention_mask" in inputs else [9] * 7
+    sequences = sequences_of(lengths)
+    # when they are run
+    rows = engine.run(sequences)
+    # then each row is its own sequence's
+    means = np.stack([table(VOCABULARY)[sequence].mean(axis=0) for sequence in sequences])
+    np.testing.assert_allclose(means / np.linalg.norm(means, axis=1, keepdims=True), rows[EMBEDDING], atol=1e-6)
+    np.testing.assert_allclose(means @ head_weights(), rows[LOGITS], atol=1e-5)
+
+
+def test_no_sequences_give_no_rows(graph_file):
+    engine = Engine(graph_file(tiny_graph(VOCABULARY)), run_tokens=64)
+    rows = engine.run([])
+    assert {name: values.shape for name, values in rows.items()} == {EMBEDDING: (0, WIDTH), LOGITS: (0, 2)}
+
+
+def test_a_token_that_the_model_does_not_have_is_an_inference_error(graph_file):
+    engine = Engine(graph_file(tiny_graph(VOCABULARY)), run_tokens=64)
+    with pytest.raises(InferenceError, match="1 x 2 tokens"):
+        engine.run([np.array([1, 99], dtype=np.int32)])
+
+
+def test_an_answer_that_is_not_finite_is_an_inference_error(graph_file):
+    graph = tiny_graph(VOCABULARY)
+    broken = head_weights()
+    broken[0, 0] = np.nan
+    graph.graph.initializer[1].CopyFrom(onnx.numpy_helper.from_array(broken, "head"))
+    with pytest.raises(InferenceError, match="no finite logits"):
+        Engine(graph_file(graph), run_tokens=64).run(sequences_of([4]))
+
+
+def test_a_file_that_onnx_runtime_refuses_is_a_model_error(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"\x3a\x00")
+    with pytest.raises(ModelError, match=r"model\.onnx: ONNX Runtime refuses it"):
+        Engine(path, run_tokens=64)
+
+
+def test_a_graph_that_wants_something_else_is_a_model_error(graph_file):
+    graph = tiny_graph(VOCABULARY)
+    graph.graph.input[1].name = "pixels"
+    for node in graph.graph.node:
+        node.input[:] = ["pixels" if name == "attention_mask" else name for name in node.input]
+    with pytest.raises(ModelError, match="pixels"):
+        Engine(graph_file(graph), run_tokens=64)
+
+
+def test_a_graph_that_gives_something_else_is_a_model_error(graph_file):
+    graph = tiny_graph(VOCABULARY)
+    del graph.graph.output[:]
+    graph.graph.output.add().CopyFrom(onnx.helper.make_tensor_value_info("mean", onnx.TensorProto.FLOAT, ["B", WIDTH]))
+    with pytest.raises(ModelError, match="neither 'embedding' nor 'logits'"):
+        Engine(graph_file(graph), run_tokens=64)

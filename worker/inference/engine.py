@@ -1,0 +1,124 @@
+"""One ONNX Runtime session that all slots share: sequences of token ids in, output rows in the same order out.
+
+Sequences are sorted by length and run in small groups of like length: on a CPU, padding is what costs, and a small run
+stays in the cache. What the ids mean and what becomes of the rows is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as ort
+
+from schemas.errors import InferenceError, ModelError
+from worker.inference.tokenizer import IdArray
+
+Rows = npt.NDArray[np.float32]
+
+IDS, MASK, TYPES = "input_ids", "attention_mask", "token_type_ids"
+EMBEDDING, LOGITS = "embedding", "logits"
+_KNOWN_INPUTS = frozenset([IDS, MASK, TYPES])
+_INTEGERS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+_ERRORS = (
+    ort.EPFail,
+    ort.EngineError,
+    ort.Fail,
+    ort.InvalidArgument,
+    ort.InvalidGraph,
+    ort.InvalidProtobuf,
+    ort.ModelRequiresCompilation,
+    ort.NoModel,
+    ort.NoSuchFile,
+    ort.NotFound,
+    ort.NotImplemented,
+    ort.RuntimeException,
+)
+"""ONNX Runtime's errors have no common base but Exception."""
+
+
+class Engine:
+    """`outputs` names what `run` gives: `embedding` [N, H], `logits` [N, labels], or both."""
+
+    def __init__(self, path: Path, *, run_tokens: int, threads: int = 1, pad_id: int = 0) -> None:
+        """Raises ModelError if ONNX Runtime refuses the file or its inputs or outputs are not as expected."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # A thread that spins between two operators takes its CPU from the slot beside it.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Patterns are kept per input shape, and with texts there are thousands of shapes.
+        options.enable_mem_pattern = False
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except _ERRORS as error:
+            raise ModelError(f"{path}: ONNX Runtime refuses it: {error}") from error
+        inputs = {node.name: node.type for node in self._session.get_inputs()}
+        if IDS not in inputs or not inputs.keys() <= _KNOWN_INPUTS or not set(inputs.values()) <= _INTEGERS.keys():
+            raise ModelError(
+                f"{path}: takes {inputs}; an encoder takes integers named {IDS} and, if it wants, {MASK} and {TYPES}"
+            )
+        self.outputs = tuple(node.name for node in self._session.get_outputs() if node.name in (EMBEDDING, LOGITS))
+        if not self.outputs:
+            raise ModelError(f"{path}: gives neither {EMBEDDING!r} nor {LOGITS!r}")
+        self._types = {name: _INTEGERS[kind] for name, kind in inputs.items()}
+        self._run_tokens = run_tokens
+        self._pad_id = pad_id
+
+    def run(self, sequences: Sequence[IdArray]) -> dict[str, Rows]:
+        """Output rows of each sequence, in order, by output name. Threads may call it at once.
+
+        Raises InferenceError if ONNX Runtime fails or a row is not finite.
+        """
+        parts: list[list[Rows]] = []
+        order: list[int] = []
+        for group in plan([len(sequence) for sequence in sequences], self._run_tokens):
+            parts.append(self._run_padded([sequences[number] for number in group]))
+            order.extend(group)
+        back = np.argsort(np.array(order, dtype=np.intp))
+        return {
+            name: np.concatenate([part[number] for part in parts])[back]
+            for number, name in enumerate(self.outputs)
+            if parts
+        }
+
+    def _run_padded(self, sequences: Sequence[IdArray]) -> list[Rows]:
+        length = max(len(sequence) for sequence in sequences)
+        ids = np.full((len(sequences), length), self._pad_id, dtype=self._types[IDS])
+        mask = np.zeros((len(sequences), length), dtype=self._types.get(MASK, np.int64))
+        for row, sequence in enumerate(sequences):
+            ids[row, : len(sequence)] = sequence
+            mask[row, : len(sequence)] = 1
+        feed = {IDS: ids, MASK: mask}
+        if TYPES in self._types:
+            feed[TYPES] = np.zeros_like(ids, dtype=self._types[TYPES])
+        try:
+            rows: list[Rows] = self._session.run(
+                list(self.outputs), {name: values for name, values in feed.items() if name in self._types}
+            )
+        except _ERRORS as error:
+            raise InferenceError(f"ONNX Runtime failed on {ids.shape[0]} x {length} tokens: {error}") from error
+        for name, values in zip(self.outputs, rows, strict=True):
+            if not np.isfinite(values).all():
+                raise InferenceError(f"the model gave no finite {name} for {ids.shape[0]} x {length} tokens")
+        return rows
+
+
+def plan(lengths: Sequence[int], run_tokens: int) -> list[list[int]]:
+    """Which sequences run together: groups of indices, each at most `run_tokens` padded tokens.
+
+    Longest first, so that memory is taken once. A sequence that is over the budget runs alone.
+    """
+    groups: list[list[int]] = []
+    room = 0
+    for number in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
+        if room == 0:
+            groups.append([])
+            room = max(1, run_tokens // max(1, lengths[number]))
+        groups[-1].append(number)
+        room -= 1
+    return groups

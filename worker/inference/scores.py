@@ -1,0 +1,58 @@
+"""Scores of one text for one task, and the arithmetic they are made with, in float64.
+
+Which rows of a model's output go in is `worker.inference.sentiment`'s and `worker.inference.zero_shot`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.names import Stage
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """`scores` is in descending order; of equal ones the label that was given first stands first."""
+
+    label: str
+    score: float
+    scores: dict[str, float]
+    stage: Stage
+
+
+def softmax(values: Array) -> Array:
+    """Over the last axis."""
+    powers = np.exp(values - values.max(axis=-1, keepdims=True))
+    result: Array = powers / powers.sum(axis=-1, keepdims=True)
+    return result
+
+
+def sigmoid(values: Array) -> Array:
+    """1 / (1 + e^-x), without overflow for large negative x."""
+    small = np.exp(-np.abs(values))
+    result: Array = np.where(values >= 0, 1.0, small) / (1.0 + small)
+    return result
+
+
+def joined(rows: Array, weights: Sequence[int]) -> Array:
+    """The windows' scores [windows, labels] as one: their mean, weighted by tokens."""
+    if len(rows) == 1:
+        row: Array = rows[0]
+        return row
+    shares = np.asarray(weights, dtype=np.float64)
+    mean: Array = (rows * shares[:, np.newaxis]).sum(axis=0) / shares.sum()
+    return mean
+
+
+def ranked(names: Sequence[str], values: Array, stage: Stage) -> Scores:
+    """Scores of the labels `names`, whose values are `values` [labels]."""
+    order = np.argsort(-values, kind="stable").tolist()
+    floats = values.tolist()
+    scores = {names[number]: floats[number] for number in order}
+    return Scores(names[order[0]], floats[order[0]], scores, stage)
