@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     heartbeat_s: float = Field(2.0, gt=0, description="Time between two heartbeats of a worker.")
     drain_timeout_s: float = Field(25.0, gt=0, description="Time a stopping worker gives its running batches.")
 
-    model: str = Field("fenliu-default", description="Model in production: name or name/version.")
+    model: str = Field("fenliu-e5", description="Model in production: name or name/version.")
     provider: Literal["cpu"] = Field("cpu", description="Execution provider of ONNX Runtime.")
     routes_poll_s: float = Field(2.0, gt=0, le=5, description="Time between looks for a new route set version.")
     triage_threshold: float = Field(0.35, ge=0, le=1, description="Score below which a ticket goes to triage.")

@@ -25,14 +25,14 @@ def _done(place: Place) -> int:
 
 def _assert_all_there(place: Place) -> None:
     """Every item, one current row each per task, no dead letters, nothing pending, empty streams."""
-    assert place.left() == (0, 0)
+    assert (0, 0) == place.left()
     assert _done(place) == ITEMS
     current = "SELECT task, count(*), count(DISTINCT (source, item_id)) FROM predictions WHERE current GROUP BY 1"
     assert sorted(place.rows(current)) == [("routing", TICKETS, TICKETS), ("sentiment", ITEMS, ITEMS)]
     assert place.one("SELECT count(*) FROM predictions") == ITEMS + TICKETS
     assert place.one("SELECT count(*) FROM assignments") == TICKETS
     assert place.one("SELECT count(*) FROM outbox") == TICKETS
-    assert place.one("SELECT count(*) FROM dead_letters") == 0
+    assert 0 == place.one("SELECT count(*) FROM dead_letters")
 
 
 def test_sigterm_finishes_what_runs_and_leaves_the_rest_free_at_once(place: Place) -> None:
@@ -43,12 +43,12 @@ def test_sigterm_finishes_what_runs_and_leaves_the_rest_free_at_once(place: Plac
     wait_for(lambda: _done(place) > 300, 60, "some items done")
     # When it gets SIGTERM
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(40) == 0, place.workers.log_of(worker)
+    assert 0 == worker.wait(40), place.workers.log_of(worker)
     # Then what it had begun is written and acknowledged, the rest unread, its heartbeat and consumer gone
     left, pending = place.left()
     assert (ITEMS - _done(place), 0) == (left, pending)
     assert left > 0
-    assert list(place.client.scan_iter(place.settings.keys.worker_prefix + "*")) == []
+    assert [] == list(place.client.scan_iter(place.settings.keys.worker_prefix + "*"))
     # And another finishes it
     place.workers.start(FENLIU_CLAIM_IDLE_S="3600")
     place.wait_until_empty()
@@ -124,7 +124,7 @@ def test_sigterm_while_postgres_is_away_gives_everything_back(own_place: Place, 
     wait_for(lambda: "slot_waits" in place.workers.log_of(worker), 30, "a slot notices")
     # When the worker is asked to stop
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(40) == 0, place.workers.log_of(worker)
+    assert 0 == worker.wait(40), place.workers.log_of(worker)
     # Then, once the database is back, another worker has everything at once
     servers.start(servers.postgres)
     place.engine.dispose()

@@ -125,7 +125,7 @@ def test_what_waits_is_worked_off_and_nothing_is_left(redis_client: redis.Redis,
     _wait_for(lambda: len(harness.ids()) == 1000)
     assert harness.stop()
     assert sorted(names) == sorted(harness.ids())
-    assert _left(redis_client, harness.settings) == (0, 0)
+    assert (0, 0) == _left(redis_client, harness.settings)
     assert max(len(batch) for batch in harness.batches) <= harness.settings.batch_entries
 
 
@@ -148,7 +148,7 @@ def test_nothing_is_read_while_no_slot_is_free(redis_client: Any, harness: Harne
     _add(redis_client, harness.settings, ["c", "d"])
     time.sleep(0.3)
     # Then it stays unread in the stream, free for other workers
-    assert _left(redis_client, harness.settings) == (4, 2)
+    assert (4, 2) == _left(redis_client, harness.settings)
     release.set()
     _wait_for(lambda: len(harness.ids()) == 4)
 
@@ -165,7 +165,7 @@ def test_live_is_taken_before_bulk_and_bulk_gets_its_share(redis_client: redis.R
     harness.stop()
     # Then the first nine batches were live, the tenth bulk, and so on
     lanes = [batch[0].lane for batch in harness.batches]
-    assert lanes[:20] == [Lane.LIVE] * 9 + [Lane.BULK] + [Lane.LIVE] * 9 + [Lane.BULK]
+    assert [Lane.LIVE] * 9 + [Lane.BULK] + [Lane.LIVE] * 9 + [Lane.BULK] == lanes[:20]
 
 
 def test_while_postgres_is_away_the_slot_keeps_what_it_has_and_goes_on_after(
@@ -183,12 +183,12 @@ def test_while_postgres_is_away_the_slot_keeps_what_it_has_and_goes_on_after(
     harness.collector.start()
     _wait_for(lambda: len(harness.batches) == 1)
     time.sleep(0.3)
-    assert _left(redis_client, harness.settings) == (2, 2)
+    assert (2, 2) == _left(redis_client, harness.settings)
     # When it comes back
     back.set()
     # Then the rows are written, from the one time that the model ran
     _wait_for(lambda: _left(redis_client, harness.settings) == (0, 0))
-    assert harness.ids() == ["a", "b"]
+    assert ["a", "b"] == harness.ids()
 
 
 def test_stopping_while_postgres_is_away_gives_everything_back_at_once(
@@ -207,7 +207,7 @@ def test_stopping_while_postgres_is_away_gives_everything_back_at_once(
     # Then another worker has them at once, and no delivery was counted
     other = Inbox(redis_client, quick.keys, "other")
     stale = other.stale(Lane.LIVE, 3600, 10)
-    assert [entry.deliveries for entry in other.claim(Lane.LIVE, stale, 3600)] == [1, 1]
+    assert [1, 1] == [entry.deliveries for entry in other.claim(Lane.LIVE, stale, 3600)]
 
 
 def test_draining_finishes_what_runs_and_leaves_the_rest_unread(redis_client: Any, quick: Settings) -> None:
@@ -227,10 +227,10 @@ def test_what_a_dead_worker_left_is_done_by_another(redis_client: Any, harness: 
     _add(redis_client, quick, ["a", "b"])
     dead = Inbox(redis_client, quick.keys, "dead")
     dead.ensure_groups()
-    assert len(dead.read(Lane.LIVE, 10)) == 2
+    assert 2 == len(dead.read(Lane.LIVE, 10))
     harness.collector.start()
     _wait_for(lambda: _left(redis_client, quick) == (0, 0))
-    assert sorted(harness.ids()) == ["a", "b"]
+    assert ["a", "b"] == sorted(harness.ids())
 
 
 def test_an_entry_that_ends_its_workers_is_found_and_its_neighbours_are_spared(
@@ -260,7 +260,7 @@ def test_an_entry_that_ends_its_workers_is_found_and_its_neighbours_are_spared(
             break
     # Then the neighbours are done, each once, and the culprit is a dead letter that says why
     assert [f"good{n}" for n in range(9)] == sorted(o.entry.id for o in done if isinstance(o, Done))
-    assert [(o.code, o.identity) for o in done if isinstance(o, Dead)] == [(Code.POISON, ("default", "bad"))]
+    assert [(Code.POISON, ("default", "bad"))] == [(o.code, o.identity) for o in done if isinstance(o, Dead)]
     assert 2 * quick.poison_after == life
 
 
@@ -273,8 +273,8 @@ def test_a_row_that_postgres_refuses_fails_alone(redis_client: Any, harness: Har
     _add(redis_client, harness.settings, ["a", "b", "bad", "c", "d"])
     harness.collector.start()
     _wait_for(lambda: _left(redis_client, harness.settings) == (0, 0))
-    assert sorted(harness.ids()) == ["a", "b", "c", "d"]
-    assert [outcome.code for outcome in harness.written if isinstance(outcome, Dead)] == [Code.ROW_REFUSED]
+    assert ["a", "b", "c", "d"] == sorted(harness.ids())
+    assert [Code.ROW_REFUSED] == [outcome.code for outcome in harness.written if isinstance(outcome, Dead)]
 
 
 def test_a_batch_of_long_texts_is_written_in_parts(redis_client: Any, quick: Settings) -> None:
@@ -285,4 +285,4 @@ def test_a_batch_of_long_texts_is_written_in_parts(redis_client: Any, quick: Set
     harness.collector.start()
     _wait_for(lambda: len(harness.ids()) == 10)
     harness.stop()
-    assert [len(batch) for batch in harness.batches] == [2, 2, 2, 2, 2]
+    assert [2, 2, 2, 2, 2] == [len(batch) for batch in harness.batches]

@@ -51,21 +51,21 @@ def test_reading_takes_up_to_a_count_and_each_entry_once(
     ids = _add(redis_client, settings, 5)
     assert ids[:3] == [entry.entry_id for entry in inbox.read(Lane.LIVE, 3)]
     assert ids[3:] == [entry.entry_id for entry in other.read(Lane.LIVE, 3)]
-    assert inbox.read(Lane.LIVE, 3) == []
+    assert [] == inbox.read(Lane.LIVE, 3)
 
 
 def test_waiting_wakes_for_either_inbox(settings: Settings, redis_client: redis.Redis, inbox: Inbox) -> None:
     (entry_id,) = _add(redis_client, settings, 1, Lane.BULK)
     (entry,) = inbox.wait(10, 5)
-    assert (Lane.BULK, entry_id, {b"id": b"bulk-0", b"text": "好".encode()}) == (
+    assert (
         entry.lane,
         entry.entry_id,
         entry.fields,
-    )
+    ) == (Lane.BULK, entry_id, {b"id": b"bulk-0", b"text": "好".encode()})
 
 
 def test_waiting_for_nothing_ends(inbox: Inbox) -> None:
-    assert inbox.wait(10, 0.01) == []
+    assert [] == inbox.wait(10, 0.01)
 
 
 def test_settling_replies_then_acknowledges_and_deletes(settings: Settings, redis_client: Any, inbox: Inbox) -> None:
@@ -76,8 +76,8 @@ def test_settling_replies_then_acknowledges_and_deletes(settings: Settings, redi
     # When it is settled with a reply
     inbox.settle(entries, [Reply(stream, {"status": "ok"})], settings)
     # Then nothing is pending, nothing is in the inbox, and the reply is there and will expire
-    assert (_pending(redis_client, settings), redis_client.xlen(settings.keys.inbox(Lane.LIVE))) == (0, 0)
-    assert [fields for _, fields in redis_client.xrange(stream)] == [{b"status": b"ok"}]
+    assert (0, 0) == (_pending(redis_client, settings), redis_client.xlen(settings.keys.inbox(Lane.LIVE)))
+    assert [{b"status": b"ok"}] == [fields for _, fields in redis_client.xrange(stream)]
     assert 0 < redis_client.ttl(stream) <= settings.reply_expire_s
 
 
@@ -91,7 +91,7 @@ def test_a_reply_that_cannot_be_sent_does_not_stop_the_acknowledgement(
     # When the entry is settled
     inbox.settle(inbox.read(Lane.LIVE, 10), [Reply(stream, {"status": "ok"})], settings)
     # Then it is acknowledged all the same
-    assert redis_client.xlen(settings.keys.inbox(Lane.LIVE)) == 0
+    assert 0 == redis_client.xlen(settings.keys.inbox(Lane.LIVE))
 
 
 def test_what_a_dead_worker_left_is_claimed_with_its_deliveries(
@@ -107,7 +107,7 @@ def test_what_a_dead_worker_left_is_claimed_with_its_deliveries(
     # Then it gets them, as their second delivery, and a third worker that saw the same gets nothing
     assert [(entry_id, 2) for entry_id in ids] == [(entry.entry_id, entry.deliveries) for entry in claimed]
     third = Inbox(redis_client, settings.keys, "third")
-    assert third.claim(Lane.LIVE, stale, 10) == []
+    assert [] == third.claim(Lane.LIVE, stale, 10)
 
 
 def test_refreshed_entries_are_not_stale(
@@ -116,9 +116,9 @@ def test_refreshed_entries_are_not_stale(
     _add(redis_client, settings, 1)
     entries = inbox.read(Lane.LIVE, 10)
     time.sleep(0.3)
-    assert [stale.deliveries for stale in other.stale(Lane.LIVE, 0.25, 10)] == [1]
+    assert [1] == [stale.deliveries for stale in other.stale(Lane.LIVE, 0.25, 10)]
     inbox.refresh(entries)
-    assert other.stale(Lane.LIVE, 0.25, 10) == []
+    assert [] == other.stale(Lane.LIVE, 0.25, 10)
 
 
 def test_released_entries_are_free_at_once_and_the_delivery_does_not_count(
@@ -130,7 +130,7 @@ def test_released_entries_are_free_at_once_and_the_delivery_does_not_count(
     inbox.release(inbox.read(Lane.LIVE, 10))
     # Then another takes them at once, however long claim_idle_s is, as their first delivery
     stale = other.stale(Lane.LIVE, 3600, 10)
-    assert [entry.deliveries for entry in other.claim(Lane.LIVE, stale, 3600)] == [1, 1]
+    assert [1, 1] == [entry.deliveries for entry in other.claim(Lane.LIVE, stale, 3600)]
 
 
 def test_a_group_deleted_by_hand_is_made_again_and_no_entry_is_skipped(
@@ -141,7 +141,7 @@ def test_a_group_deleted_by_hand_is_made_again_and_no_entry_is_skipped(
     inbox.read(Lane.LIVE, 1)
     redis_client.xgroup_destroy(settings.keys.inbox(Lane.LIVE), GROUP)
     # When the worker reads on, then both come: the first was never acknowledged
-    assert len(inbox.read(Lane.LIVE, 10)) == 2
+    assert 2 == len(inbox.read(Lane.LIVE, 10))
 
 
 def test_consumers_of_dead_workers_go_once_they_hold_nothing(
@@ -156,11 +156,11 @@ def test_consumers_of_dead_workers_go_once_they_hold_nothing(
     Inbox(redis_client, settings.keys, "third").drop_dead_consumers(0.01)
     # Then only the one that holds an entry is left
     consumers = redis_client.xinfo_consumers(settings.keys.inbox(Lane.LIVE), GROUP)
-    assert [consumer["name"] for consumer in consumers] == [b"first"]
+    assert [b"first"] == [consumer["name"] for consumer in consumers]
     # And one that asked a moment ago is left alone
     other.read(Lane.LIVE, 1)
     Inbox(redis_client, settings.keys, "third").drop_dead_consumers(60)
-    assert len(redis_client.xinfo_consumers(settings.keys.inbox(Lane.LIVE), GROUP)) == 2
+    assert 2 == len(redis_client.xinfo_consumers(settings.keys.inbox(Lane.LIVE), GROUP))
 
 
 def test_leaving_removes_only_oneself_and_only_empty_handed(
@@ -172,7 +172,7 @@ def test_leaving_removes_only_oneself_and_only_empty_handed(
     inbox.leave()
     other.leave()
     consumers = redis_client.xinfo_consumers(settings.keys.inbox(Lane.LIVE), GROUP)
-    assert [consumer["name"] for consumer in consumers] == [b"first"]
+    assert [b"first"] == [consumer["name"] for consumer in consumers]
 
 
 def test_a_redis_that_is_away_is_retryable(settings: Settings) -> None:

@@ -29,10 +29,10 @@ def test_a_living_worker_is_seen_and_a_stopped_one_is_not(redis_client: Any, set
     while not workers(redis_client, settings.keys) and time.monotonic() < until:
         time.sleep(0.02)
     (seen,) = workers(redis_client, settings.keys)
-    assert (seen["consumer"], seen["slots"], seen["items"], seen["model"]) == ("me", "2", "3", "m/1")
+    assert ("me", "2", "3", "m/1") == (seen["consumer"], seen["slots"], seen["items"], seen["model"])
     pulse.stopped.set()
     pulse.join(10)
-    assert workers(redis_client, settings.keys) == []
+    assert [] == workers(redis_client, settings.keys)
 
 
 def test_what_is_held_does_not_go_stale(redis_client: Any, settings: Settings) -> None:
@@ -46,7 +46,7 @@ def test_what_is_held_does_not_go_stale(redis_client: Any, settings: Settings) -
     pulse.beat()
     (pending,) = redis_client.xpending_range(settings.keys.inbox(Lane.LIVE), GROUP, "-", "+", 10)
     assert pending["time_since_delivered"] < 200
-    assert pending["times_delivered"] == 1
+    assert 1 == pending["times_delivered"]
 
 
 def test_a_batch_that_hangs_ends_the_process(redis_client: Any, settings: Settings) -> None:

@@ -18,12 +18,12 @@ def test_entries_of_both_inboxes_are_held_until_removed() -> None:
     held.remove([live])
     assert [bulk] == held.entries()
     held.remove([bulk, live])
-    assert held.entries() == []
+    assert [] == held.entries()
 
 
 def test_the_slowest_slot_is_what_counts() -> None:
     held = Held()
-    assert held.longest_in_model_s() == 0.0
+    assert 0.0 == held.longest_in_model_s()
     inside, leave = threading.Event(), threading.Event()
 
     def slow() -> None:
@@ -39,4 +39,4 @@ def test_the_slowest_slot_is_what_counts() -> None:
         assert held.longest_in_model_s() >= before > 0
     leave.set()
     thread.join()
-    assert held.longest_in_model_s() == 0.0
+    assert 0.0 == held.longest_in_model_s()

@@ -34,11 +34,11 @@ def test_only_those_who_ask_are_told_in_order() -> None:
     first, second = replies_for([asked, silent, expired], outcomes, statuses, KEYS)
     # Then each reply says whose it is, how it went, and the result
     assert (first.stream, second.stream) == ("fenliu:reply:a", "fenliu:reply:b")
-    assert tuple(first.fields[name] for name in ("entry_id", "source", "id", "status")) == ("5-1", "shop", "7", "ok")
+    assert ("5-1", "shop", "7", "ok") == tuple(first.fields[name] for name in ("entry_id", "source", "id", "status"))
     result = json.loads(first.fields["result"])
-    assert (result["routing"]["label"], result["routing"]["scores"]) == ("物流", {"物流": 0.9, "退款": 0.1})
-    assert result["assignment"] == {"team": "物流", "status": "auto"}
-    assert (second.fields["status"], json.loads(second.fields["result"])) == ("expired", {})
+    assert ("物流", {"物流": 0.9, "退款": 0.1}) == (result["routing"]["label"], result["routing"]["scores"])
+    assert {"team": "物流", "status": "auto"} == result["assignment"]
+    assert ("expired", {}) == (second.fields["status"], json.loads(second.fields["result"]))
 
 
 def test_a_dead_entry_is_answered_with_its_code_and_field() -> None:
@@ -52,4 +52,4 @@ def test_a_dead_entry_is_answered_with_its_code_and_field() -> None:
 def test_no_reply_goes_to_a_key_outside_the_reply_streams() -> None:
     raw = _raw(reply_to="fenliu:inbox:live")
     dead = Dead(raw, Code.BAD_VALUE, "reply_to", "…", ("shop", "7"))
-    assert list(replies_for([raw], [dead], [ReplyStatus.DEAD], KEYS)) == []
+    assert [] == list(replies_for([raw], [dead], [ReplyStatus.DEAD], KEYS))

@@ -29,7 +29,7 @@ def test_when_both_wait_bulk_gets_exactly_its_share(bulk_share: float) -> None:
 
 
 def test_live_comes_first() -> None:
-    assert Share(0.1).order() == (Lane.LIVE, Lane.BULK)
+    assert (Lane.LIVE, Lane.BULK) == Share(0.1).order()
 
 
 @given(st.integers(min_value=0, max_value=500))
