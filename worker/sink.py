@@ -1,0 +1,133 @@
+"""Outcomes to Postgres: one call, one transaction, newest wins.
+
+What rows a batch asks for is in `worker.sink_rows` and `worker.sink_tickets`, the statements in `worker.sink_sql`.
+Who calls again when Postgres is away, and who halves a batch that is refused, is `worker.slot`.
+
+How concurrent writers of one item get on: the upsert of items takes the row's lock, in the same order everywhere;
+all other rows of an item are read and written under that lock. Whoever else changes them takes it first, too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, Engine
+
+from schemas.errors import RowRefusedError
+from schemas.names import AssignmentStatus, ReplyStatus, Task
+from worker import sink_sql as sql
+from worker.database import translated
+from worker.outcome import Dead, Done, Expired, Outcome
+from worker.sink_rows import Batch, Identity, Order, PredictionOf, Row, TaskOf
+from worker.sink_tickets import Held, assignment_rows
+
+Current = dict[TaskOf, tuple[Order, PredictionOf]]
+
+
+class Sink:
+    """Writes outcomes. Thread-safe: each call takes a connection of the engine's pool."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def write(self, outcomes: Sequence[Outcome], received_at: datetime) -> list[ReplyStatus]:
+        """Write `outcomes` in one transaction; what became of each, in order.
+
+        `received_at`: when the entries were taken from their inbox. An outcome is superseded if a newer result of
+        one of its tasks is current. Writing the same again changes nothing and answers the same.
+        Raises RowRefusedError if Postgres refuses a row for its content and DatabaseUnavailableError if it cannot
+        be reached or asks to try again; nothing of this call is written then.
+        """
+        batch = Batch.of(outcomes, received_at)
+        current: Current = {}
+        if batch.items or batch.dead:
+            with translated(), self._engine.begin() as connection:
+                current = _write(connection, batch)
+        return [_status(outcome, current) for outcome in outcomes]
+
+
+def _write(connection: Connection, batch: Batch) -> Current:
+    connection.exec_driver_sql(sql.BOUNDS)
+    all_fresh = True
+    if batch.items:
+        fresh = _run(connection, sql.UPSERT_ITEMS, batch.item_rows()).scalar_one()
+        all_fresh = fresh == len(batch.items)
+    current = _write_predictions(connection, batch, all_fresh)
+    if batch.assignments:
+        held = {} if all_fresh else _held(connection, batch)
+        rows = assignment_rows(batch, held)
+        if rows:
+            _run(connection, sql.WRITE_ASSIGNMENTS, rows)
+    if batch.dead:
+        _run(connection, sql.INSERT_DEAD_LETTERS, batch.dead_letter_rows())
+    return current
+
+
+def _write_predictions(connection: Connection, batch: Batch, all_fresh: bool) -> Current:
+    """Write predictions; what is current afterwards of each task that the batch has a production result of.
+
+    An item that is new has no predictions yet, and so nothing needs to be asked or cleared.
+    """
+    if not batch.predictions:
+        return {}
+    before = {} if all_fresh else _current(connection, batch)
+    gains = {
+        task_of: newest
+        for task_of, newest in batch.newest.items()
+        if task_of not in before or newest[0] > before[task_of][0]
+    }
+    clear = [
+        before[task_of][1] for task_of, (_, name) in gains.items() if task_of in before and before[task_of][1] != name
+    ]
+    if clear:
+        _run(connection, sql.CLEAR_CURRENT, [name._asdict() for name in sorted(clear)])
+    _run(connection, sql.UPSERT_PREDICTIONS, batch.prediction_rows({name for _, name in gains.values()}))
+    return before | gains
+
+
+def _current(connection: Connection, batch: Batch) -> Current:
+    asked = [task_of._asdict() for task_of in batch.newest]
+    current = {}
+    for row in _run(connection, sql.SELECT_CURRENT, asked):
+        name = PredictionOf(row.source, row.item_id, Task(row.task), row.model, row.model_version)
+        current[name.task_of] = (_order(row), name)
+    return current
+
+
+def _held(connection: Connection, batch: Batch) -> Mapping[Identity, Held]:
+    asked = [{"source": source, "item_id": item_id} for source, item_id in sorted(batch.assignments)]
+    return {
+        (row.source, row.item_id): Held(row.team, AssignmentStatus(row.status), _order(row))
+        for row in _run(connection, sql.SELECT_ASSIGNMENTS, asked)
+    }
+
+
+def _order(row: Any) -> Order:
+    return row.updated_at, int(row.entry_ms), int(row.entry_seq)
+
+
+def _run(connection: Connection, statement: str, rows: Sequence[Row]) -> CursorResult[Any]:
+    try:
+        parameter = json.dumps(rows, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except ValueError as error:
+        raise RowRefusedError(f"cannot be stored: {error}") from error
+    return connection.exec_driver_sql(statement, {"rows": parameter})
+
+
+def _status(outcome: Outcome, current: Current) -> ReplyStatus:
+    if isinstance(outcome, Dead):
+        return ReplyStatus.DEAD
+    if isinstance(outcome, Expired):
+        return ReplyStatus.EXPIRED
+    return ReplyStatus.SUPERSEDED if _superseded(outcome, current) else ReplyStatus.OK
+
+
+def _superseded(done: Done, current: Current) -> bool:
+    entry = done.entry
+    if not entry.store:
+        return False
+    tasks = (TaskOf(entry.source, entry.id, each.task) for each in done.predictions if each.production)
+    return any(current[task_of][0] > entry.order for task_of in tasks)

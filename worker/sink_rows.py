@@ -1,0 +1,198 @@
+"""Which rows a batch of outcomes asks for: duplicates collapsed, in identity order. Pure: no SQL here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from schemas.messages import RawEntry, entry_order, entry_time, raw_to_json
+from schemas.names import ItemState, Kind, Task
+from worker.language import guess
+from worker.outcome import Dead, Done, Expired, Outcome, Prediction
+
+Row = dict[str, Any]
+Identity = tuple[str, str]
+Order = tuple[datetime, int, int]
+
+_NO = frozenset([b"no", b"false", b"0"])
+
+
+class TaskOf(NamedTuple):
+    """One task of one item: at most one of its predictions is current."""
+
+    source: str
+    item_id: str
+    task: Task
+
+
+class PredictionOf(NamedTuple):
+    """What names a row of predictions."""
+
+    source: str
+    item_id: str
+    task: Task
+    model: str
+    model_version: str
+
+    @property
+    def task_of(self) -> TaskOf:
+        """The task it is a result of."""
+        return TaskOf(self.source, self.item_id, self.task)
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one call writes. The newest entry stands for each item, each prediction and each assignment."""
+
+    received_at: datetime
+    items: dict[Identity, tuple[tuple[bool, Order], Outcome]] = field(default_factory=dict)
+    predictions: dict[PredictionOf, tuple[tuple[bool, Order], Done, Prediction]] = field(default_factory=dict)
+    newest: dict[TaskOf, tuple[Order, PredictionOf]] = field(default_factory=dict)
+    assignments: dict[Identity, tuple[Order, Done]] = field(default_factory=dict)
+    dead: list[Dead] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, outcomes: Sequence[Outcome], received_at: datetime) -> Batch:
+        """The rows of `outcomes`; those that ask not to be stored have none."""
+        batch = cls(received_at)
+        for outcome in outcomes:
+            if isinstance(outcome, Dead):
+                if stored(outcome.raw):
+                    batch._add_dead(outcome)
+            elif outcome.entry.store:
+                batch._add(outcome)
+        return batch
+
+    def _add(self, outcome: Done | Expired) -> None:
+        entry = outcome.entry
+        identity, order = (entry.source, entry.id), entry.order
+        self._add_item(identity, (True, order), outcome)
+        if isinstance(outcome, Expired):
+            return
+        for prediction in outcome.predictions:
+            name = PredictionOf(*identity, prediction.task, prediction.model, prediction.model_version)
+            rank = (prediction.production, order)
+            known = self.predictions.get(name)
+            if known is None or rank > known[0]:
+                self.predictions[name] = (rank, outcome, prediction)
+            if prediction.production:
+                newest = self.newest.get(name.task_of)
+                if newest is None or order > newest[0]:
+                    self.newest[name.task_of] = (order, name)
+        if outcome.assignment is not None:
+            assigned = self.assignments.get(identity)
+            if assigned is None or order > assigned[0]:
+                self.assignments[identity] = (order, outcome)
+
+    def _add_dead(self, dead: Dead) -> None:
+        self.dead.append(dead)
+        if dead.identity is not None:
+            order = (entry_time(dead.raw.entry_id), *entry_order(dead.raw.entry_id))
+            self._add_item(dead.identity, (False, order), dead)
+
+    def _add_item(self, identity: Identity, rank: tuple[bool, Order], outcome: Outcome) -> None:
+        known = self.items.get(identity)
+        if known is None or rank > known[0]:
+            self.items[identity] = (rank, outcome)
+
+    def item_rows(self) -> list[Row]:
+        """Rows of items. Every process sorts them alike, and so no two wait for each other."""
+        received_at = self.received_at.isoformat()
+        return [_item_row(identity, *self.items[identity], received_at) for identity in sorted(self.items)]
+
+    def prediction_rows(self, current: set[PredictionOf]) -> list[Row]:
+        """Rows of predictions; those in `current` are to be so."""
+        return [_prediction_row(name, *self.predictions[name], name in current) for name in sorted(self.predictions)]
+
+    def dead_letter_rows(self) -> list[Row]:
+        """Rows of dead letters, in the order of their entries."""
+        rows = {(dead.raw.lane.value, *entry_order(dead.raw.entry_id)): dead for dead in self.dead}
+        return [_dead_letter_row(rows[place]) for place in sorted(rows)]
+
+
+def stored(raw: RawEntry) -> bool:
+    """Whether an entry that may break other rules is to leave rows."""
+    return raw.fields.get(b"store", b"").strip().lower() not in _NO
+
+
+def _item_row(identity: Identity, rank: tuple[bool, Order], outcome: Outcome, received_at: str) -> Row:
+    updated_at, entry_ms, entry_seq = rank[1]
+    row: Row = {
+        "source": identity[0],
+        "item_id": identity[1],
+        "updated_at": updated_at.isoformat(),
+        "received_at": received_at,
+        "entry_ms": entry_ms,
+        "entry_seq": entry_seq,
+    }
+    if isinstance(outcome, Dead):
+        kind = Kind.TICKET if outcome.raw.fields.get(b"kind") == Kind.TICKET.value.encode() else Kind.COMMENT
+        return row | {
+            "kind": kind,
+            "text": None,
+            "lang": None,
+            "state": ItemState.DEAD,
+            "created_at": row["updated_at"],
+            "meta": {},
+            "entry_id": outcome.raw.entry_id,
+        }
+    entry = outcome.entry
+    row["kind"] = entry.kind
+    row["text"] = entry.text
+    row["lang"] = guess(entry.text)
+    row["state"] = ItemState.DONE if isinstance(outcome, Done) else ItemState.EXPIRED
+    row["created_at"] = entry.created_at.isoformat()
+    row["meta"] = dict(entry.meta)
+    row["entry_id"] = entry.entry_id
+    return row
+
+
+def _prediction_row(
+    name: PredictionOf, rank: tuple[bool, Order], done: Done, prediction: Prediction, current: bool
+) -> Row:
+    entry = done.entry
+    updated_at, entry_ms, entry_seq = rank[1]
+    return {
+        "source": name.source,
+        "item_id": name.item_id,
+        "task": name.task,
+        "model": name.model,
+        "model_version": name.model_version,
+        "label": prediction.label,
+        "score": prediction.score,
+        "scores": dict(prediction.scores),
+        "route_set": entry.route_set if prediction.route_set_version is not None else None,
+        "route_set_version": prediction.route_set_version,
+        "stage": prediction.stage,
+        "production": prediction.production,
+        "current": current,
+        "queue_ms": round(prediction.queue_ms, 3),
+        "infer_ms": round(prediction.infer_ms, 3),
+        "entry_id": entry.entry_id,
+        "entry_ms": entry_ms,
+        "entry_seq": entry_seq,
+        "item_created_at": entry.created_at.isoformat(),
+        "updated_at": updated_at.isoformat(),
+    }
+
+
+def _dead_letter_row(dead: Dead) -> Row:
+    source, item_id = dead.identity or (None, None)
+    return {
+        "lane": dead.raw.lane,
+        "entry_id": dead.raw.entry_id,
+        "source": source,
+        "item_id": item_id,
+        "code": dead.code,
+        "field": _storable(dead.field),
+        "message": _storable(dead.message),
+        "raw": raw_to_json(dead.raw.fields),
+        "deliveries": dead.raw.deliveries,
+    }
+
+
+def _storable(text: str) -> str:
+    """A message about a broken entry may quote what broke it; a dead letter must never be refused for that."""
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,69 @@
+"""Which tickets change hands: assignments, their history and the outbox. Pure: no SQL here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from schemas.names import Announcement, AssignmentStatus, Task
+from worker.outcome import Done, Prediction
+from worker.sink_rows import Batch, Identity, Order, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An assignment as the database has it."""
+
+    team: str
+    status: AssignmentStatus
+    order: Order
+
+
+def assignment_rows(batch: Batch, held: Mapping[Identity, Held]) -> list[Row]:
+    """Assignments to write, in identity order, each with what to announce.
+
+    What a person decided stays, and so does what a newer entry or this same one decided. `announce` is set where
+    the team is new or another than before.
+    """
+    rows = []
+    for identity in sorted(batch.assignments):
+        order, done = batch.assignments[identity]
+        before = held.get(identity)
+        if before and (before.status is AssignmentStatus.OVERRIDDEN or order <= before.order):
+            continue
+        rows.append(_row(identity, order, done, before.team if before else None))
+    return rows
+
+
+def _row(identity: Identity, order: Order, done: Done, from_team: str | None) -> Row:
+    entry, assignment = done.entry, done.assignment
+    assert assignment is not None  # noqa: S101 - only such are in batch.assignments
+    routing = next((each for each in done.predictions if each.task is Task.ROUTING), None)
+    row: Row = {
+        "source": identity[0],
+        "item_id": identity[1],
+        "team": assignment.team,
+        "score": assignment.score,
+        "status": assignment.status,
+        "route_set": entry.route_set,
+        "route_set_version": routing.route_set_version if routing else None,
+        "entry_id": entry.entry_id,
+        "entry_ms": order[1],
+        "entry_seq": order[2],
+        "updated_at": order[0].isoformat(),
+        "announce": from_team != assignment.team,
+        "from_team": from_team,
+        "who": f"{routing.model} {routing.model_version}" if routing else "",
+        "why": "first result" if from_team is None else "newer result",
+        "kind": Announcement.ASSIGNED,
+    }
+    row["payload"] = _payload(row, routing)
+    return row
+
+
+def _payload(row: Row, routing: Prediction | None) -> Row:
+    told = ("source", "item_id", "team", "from_team", "status", "score", "route_set", "route_set_version", "entry_id")
+    payload = {name: row[name] for name in (*told, "updated_at")}
+    if routing:
+        payload |= {"label": routing.label, "model": routing.model, "model_version": routing.model_version}
+    return payload
