@@ -46,10 +46,14 @@ class LabelSet:
 
 @dataclass(frozen=True, slots=True)
 class RouteSet:
-    """The teams of one route set, as a file or a version in Postgres holds them."""
+    """The teams of one route set, as a file or a version in Postgres holds them.
+
+    `disabled` teams stay in the set, and nothing is routed to them.
+    """
 
     name: str
     labels: LabelSet
+    disabled: frozenset[str] = frozenset()
 
 
 def label_set(value: object) -> LabelSet:
@@ -145,7 +149,7 @@ def read_labels_file(path: Path) -> LabelSet:
 def read_routes_file(path: Path) -> RouteSet:
     """A routes file: `route_set` (default `default`) and `teams`, or a bare labels mapping.
 
-    Raises LabelsError that names what is wrong.
+    A team may have `enabled: false` beside what a label may have. Raises LabelsError that names what is wrong.
     """
     content = _read_mapping(path)
     name, teams = DEFAULT_ROUTE_SET, content
@@ -156,12 +160,30 @@ def read_routes_file(path: Path) -> RouteSet:
         name, teams = content.get("route_set", DEFAULT_ROUTE_SET), content["teams"]
     try:
         name = _text(name, "route_set", MAX_LABEL_CHARS)
+        teams, disabled = _without_enabled(teams)
         labels = label_set(teams)
     except LabelsError as error:
         raise LabelsError(f"{path}: {error}") from None
     if TRIAGE_TEAM in labels.names:
         raise LabelsError(f"{path}: {TRIAGE_TEAM!r} is where undecided tickets go; name the team otherwise")
-    return RouteSet(name, labels)
+    return RouteSet(name, labels, disabled)
+
+
+def _without_enabled(teams: Any) -> tuple[Any, frozenset[str]]:
+    """`teams` as labels have them, and the names of those that say `enabled: false`."""
+    if not isinstance(teams, Mapping):
+        return teams, frozenset()
+    labels: dict[Any, Any] = {}
+    disabled = set()
+    for name, details in teams.items():
+        labels[name] = details
+        if isinstance(details, Mapping) and "enabled" in details:
+            labels[name] = {key: value for key, value in details.items() if key != "enabled"}
+            if not isinstance(details["enabled"], bool):
+                raise LabelsError(f"enabled of label {name!r} must be true or false")
+            if not details["enabled"]:
+                disabled.add(str(name).strip())
+    return labels, frozenset(disabled)
 
 
 def _read_mapping(path: Path) -> Any:

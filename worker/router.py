@@ -1,0 +1,96 @@
+"""Which team a ticket goes to: the current route set of each name, kept fresh, and the decision on its scores.
+
+Scores come from `worker.inference`; storing route sets is `worker.routes`'.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from schemas.errors import DatabaseUnavailableError
+from schemas.labels import LabelSet
+from schemas.names import TRIAGE_TEAM, AssignmentStatus
+from worker import routes
+from worker.outcome import Assignment
+from worker.routes import RouteSetVersion
+
+__all__ = ["RouteSetVersion", "Router", "decide"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    route_set: RouteSetVersion
+    checked_at_s: float
+
+
+class Router:
+    """The current version of each route set, looked for anew once it is `poll_s` old. Threads may share it.
+
+    One thread looks while the others go on with what is known. While Postgres is away, what is known stays.
+    """
+
+    def __init__(self, engine: Engine, poll_s: float) -> None:
+        self._engine = engine
+        self._poll_s = poll_s
+        self._kept: dict[str, _Kept] = {}
+        self._looking = threading.Lock()
+
+    def resolve(self, name: str) -> RouteSetVersion | None:
+        """The route set's current version, at most `poll_s` late; None if it does not exist or has no enabled team.
+
+        That a set is missing is never remembered. Raises DatabaseUnavailableError for a set never read before.
+        """
+        kept = self._kept.get(name)
+        # Whoever knows a version need not wait for another thread's look.
+        if (kept is None or self._is_old(kept)) and self._looking.acquire(blocking=kept is None):
+            try:
+                kept = self._look(name)
+            finally:
+                self._looking.release()
+        if kept is None or not kept.route_set.labels.labels:
+            return None
+        return kept.route_set
+
+    def _is_old(self, kept: _Kept) -> bool:
+        return time.monotonic() - kept.checked_at_s >= self._poll_s
+
+    def _look(self, name: str) -> _Kept | None:
+        kept = self._kept.get(name)
+        if kept is not None and not self._is_old(kept):
+            return kept  # another thread has just looked
+        now_s = time.monotonic()
+        try:
+            if kept is not None and routes.current_version(self._engine, name) == kept.route_set.version:
+                route_set: RouteSetVersion | None = kept.route_set
+            else:
+                route_set = routes.read(self._engine, name)
+        except DatabaseUnavailableError:
+            if kept is None:
+                raise
+            route_set = kept.route_set
+        if route_set is None:
+            self._kept.pop(name, None)
+            return None
+        self._kept[name] = _Kept(route_set, now_s)
+        return self._kept[name]
+
+
+def decide(scores: Mapping[str, float], labels: LabelSet, threshold: float, margin: float) -> Assignment:
+    """The best team, or triage if it is not sure enough.
+
+    `scores`: a score from 0 to 1 for at least one team. Not sure enough: the best score is below that team's
+    own threshold (`threshold` for a team without), or leads the second by less than `margin`.
+    """
+    best, *others = heapq.nlargest(2, scores.items(), key=lambda team_and_score: team_and_score[1])
+    team, score = best
+    own = next((label.threshold for label in labels.labels if label.name == team), None)
+    lead = score - others[0][1] if others else score
+    if score < (threshold if own is None else own) or lead < margin:
+        return Assignment(TRIAGE_TEAM, AssignmentStatus.TRIAGE, score)
+    return Assignment(team, AssignmentStatus.AUTO, score)
