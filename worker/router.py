@@ -18,9 +18,16 @@ from schemas.labels import LabelSet
 from schemas.names import TRIAGE_TEAM, AssignmentStatus
 from worker import routes
 from worker.outcome import Assignment
-from worker.routes import RouteSetVersion
+from worker.routes import StoredVersion
 
-__all__ = ["RouteSetVersion", "Router", "decide"]
+
+@dataclass(frozen=True, slots=True)
+class RouteSetVersion:
+    """What tickets are routed among: the enabled teams of one version of a route set."""
+
+    name: str
+    version: int
+    labels: LabelSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +60,7 @@ class Router:
                 kept = self._look(name)
             finally:
                 self._looking.release()
-        if kept is None or not kept.route_set.labels.labels:
-            return None
-        return kept.route_set
+        return kept.route_set if kept else None
 
     def _is_old(self, kept: _Kept) -> bool:
         return time.monotonic() - kept.checked_at_s >= self._poll_s
@@ -69,7 +74,7 @@ class Router:
             if kept is not None and routes.current_version(self._engine, name) == kept.route_set.version:
                 route_set: RouteSetVersion | None = kept.route_set
             else:
-                route_set = routes.read(self._engine, name)
+                route_set = _routed(routes.read(self._engine, name))
         except DatabaseUnavailableError:
             if kept is None:
                 raise
@@ -79,6 +84,14 @@ class Router:
             return None
         self._kept[name] = _Kept(route_set, now_s)
         return self._kept[name]
+
+
+def _routed(stored: StoredVersion | None) -> RouteSetVersion | None:
+    if stored is None:
+        return None
+    name, disabled = stored.route_set.name, stored.route_set.disabled
+    enabled = tuple(label for label in stored.route_set.labels.labels if label.name not in disabled)
+    return RouteSetVersion(name, stored.version, LabelSet(enabled)) if enabled else None
 
 
 def decide(scores: Mapping[str, float], labels: LabelSet, threshold: float, margin: float) -> Assignment:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Connection, Engine, func, insert, select, text, update
@@ -18,28 +17,15 @@ from schemas.tables import route_sets, routes
 from worker.database import translated
 
 
-@dataclass(frozen=True)
-class RouteSetVersion:
-    """One version of a route set as it was applied. `labels` are the teams that tickets are routed among."""
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """One version of a route set as it was applied."""
 
-    version: int
     route_set: RouteSet
+    version: int
     created_at: datetime
     created_by: str
     current: bool
-
-    @property
-    def name(self) -> str:
-        """The route set's name."""
-        return self.route_set.name
-
-    @cached_property
-    def labels(self) -> LabelSet:
-        """The enabled teams, in order; may be empty."""
-        disabled = self.route_set.disabled
-        if not disabled:
-            return self.route_set.labels
-        return LabelSet(tuple(label for label in self.route_set.labels.labels if label.name not in disabled))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +103,7 @@ def apply(engine: Engine, route_set: RouteSet, by: str) -> Applied:
     return Applied(route_set.name, version, changes)
 
 
-def read(engine: Engine, name: str, version: int | None = None) -> RouteSetVersion | None:
+def read(engine: Engine, name: str, version: int | None = None) -> StoredVersion | None:
     """A version of a route set, the current one by default; None if there is none. Raises DatabaseUnavailableError."""
     with translated(), engine.connect() as connection:
         return _read(connection, name, version)
@@ -170,7 +156,7 @@ def _by_team(route_set: RouteSet) -> dict[str, dict[str, Any]]:
     }
 
 
-def _read(connection: Connection, name: str, version: int | None) -> RouteSetVersion | None:
+def _read(connection: Connection, name: str, version: int | None) -> StoredVersion | None:
     which = route_sets.c.current if version is None else route_sets.c.version == version
     found = connection.execute(select(route_sets).where(route_sets.c.name == name, which)).one_or_none()
     if found is None:
@@ -180,8 +166,8 @@ def _read(connection: Connection, name: str, version: int | None) -> RouteSetVer
     ).all()
     labels = LabelSet(tuple(Label(team.team, team.description, tuple(team.examples), team.threshold) for team in teams))
     disabled = frozenset(team.team for team in teams if not team.enabled)
-    return RouteSetVersion(
-        found.version, RouteSet(name, labels, disabled), found.created_at, found.created_by, found.current
+    return StoredVersion(
+        RouteSet(name, labels, disabled), found.version, found.created_at, found.created_by, found.current
     )
 
 
