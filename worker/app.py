@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery, signals
-from kombu import Queue
+from kombu.entity import Queue
 
 from schemas.names import QUEUE
 from schemas.settings import Settings, cpu_quota, load_settings
@@ -18,7 +18,7 @@ from worker.tasks import register_tasks
 from worker.telemetry import configure_logging
 
 
-class FenliuApp(Celery):
+class FenliuApp(Celery):  # type: ignore[misc]  # celery has no types
     """A Celery app that carries its settings to its bootstep and tasks."""
 
     settings: Settings
@@ -39,7 +39,7 @@ def create_app(settings: Settings) -> FenliuApp:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         task_default_queue=QUEUE,
-        task_queues=(Queue(QUEUE),),
+        task_queues=(Queue(QUEUE),),  # type: ignore[no-untyped-call]  # kombu is half typed
         task_ignore_result=True,
         task_acks_late=True,
         task_serializer="json",

@@ -23,8 +23,10 @@ from worker.collector import Collector
 from worker.database import make_engine
 from worker.held import Held
 from worker.inbox import Inbox, connect
+from worker.migrate import migrate
 from worker.pipeline import Pipeline
 from worker.pulse import Pulse
+from worker.registry import register_production
 from worker.router import Router
 from worker.shelf import Shelf
 from worker.sink import Sink

@@ -145,7 +145,13 @@ class Place:
 
     def wait_until_empty(self, limit_s: float = 120) -> None:
         """Wait until both inboxes are worked off."""
-        wait_for(lambda: self.left() == (0, 0), limit_s, f"inboxes empty, left {self.left()}")
+
+        def empty() -> bool:
+            if all(worker.poll() is not None for worker in self.workers.running):
+                pytest.fail(f"no worker runs any more: {self.workers.log_of(self.workers.running[-1])}")
+            return self.left() == (0, 0)
+
+        wait_for(empty, limit_s, "inboxes empty")
 
     def apply_sample_routes(self) -> None:
         """The eight teams of the shipped sample."""

@@ -1,0 +1,158 @@
+"""Entries in, outcomes out, with a tiny real model and route sets in a dictionary."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from worker.router import RouteSetVersion
+
+from schemas.errors import Code
+from schemas.labels import Label, LabelSet
+from schemas.messages import RawEntry
+from schemas.names import AssignmentStatus, Lane, Task
+from schemas.settings import Settings
+from tests.models import Home
+from worker.inference.classifier import Classifier
+from worker.outcome import Dead, Done, Expired
+from worker.pipeline import Pipeline
+from worker.shelf import Shelf
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+class Sets:
+    """Route sets by name, and how often each was asked for."""
+
+    def __init__(self, **sets: RouteSetVersion) -> None:
+        self.sets = sets
+        self.asked: list[str] = []
+
+    def resolve(self, name: str) -> RouteSetVersion | None:
+        self.asked.append(name)
+        return self.sets.get(name)
+
+
+TEAMS = LabelSet((Label("物流", "太慢"), Label("退款", threshold=1.0)))
+
+
+@pytest.fixture
+def models_home(tmp_path: Path) -> Home:
+    home = Home(tmp_path / "models")
+    home.add("tiny")
+    home.add("other")
+    home.add("moody", tasks=["sentiment"], kind=["classifier"])
+    return home
+
+
+@pytest.fixture
+def sets() -> Sets:
+    return Sets(default=RouteSetVersion("default", 3, TEAMS))
+
+
+@pytest.fixture
+def pipeline(models_home: Home, sets: Sets) -> Pipeline:
+    production = Classifier.load(models_home.path / "tiny" / "1", run_tokens=64)
+    shelf = Shelf(production, [models_home.path], run_tokens=64)
+    return Pipeline(shelf, sets, Settings(triage_threshold=0.0))
+
+
+def _raw(n: int = 1, **fields: str) -> RawEntry:
+    given = {"id": str(n), "text": "物流太慢"} | fields
+    return RawEntry(Lane.LIVE, f"{n}-0", {name.encode(): value.encode() for name, value in given.items()})
+
+
+def test_outcomes_come_in_the_order_of_entries_whatever_they_are(pipeline: Pipeline) -> None:
+    # Given good, bad, expired and good again
+    entries = [_raw(1), _raw(2, kind="poem"), _raw(3, deadline="2020-01-01T00:00:00Z"), _raw(4, kind="ticket")]
+    # When they are classified together
+    good, bad, expired, ticket = pipeline(entries, NOW)
+    # Then each is what it is
+    assert isinstance(good, Done)
+    assert isinstance(bad, Dead)
+    assert isinstance(expired, Expired)
+    assert isinstance(ticket, Done)
+    assert ("1", Code.UNKNOWN_KIND, "3", "4") == (good.entry.id, bad.code, expired.entry.id, ticket.entry.id)
+    assert [Task.SENTIMENT] == [prediction.task for prediction in good.predictions]
+    assert [Task.SENTIMENT, Task.ROUTING] == [prediction.task for prediction in ticket.predictions]
+
+
+def test_a_ticket_is_assigned_and_says_which_version_decided(pipeline: Pipeline) -> None:
+    (ticket,) = pipeline([_raw(kind="ticket")], NOW)
+    assert isinstance(ticket, Done)
+    routing = ticket.predictions[1]
+    assert ("tiny", "1", 3, True) == (
+        routing.model,
+        routing.model_version,
+        routing.route_set_version,
+        routing.production,
+    )
+    assert ticket.assignment is not None
+    expected = "triage" if routing.label == "退款" else "物流"  # nothing reaches 退款's threshold of 1
+    assert expected == ticket.assignment.team
+
+
+def test_below_its_threshold_a_ticket_goes_to_triage(pipeline: Pipeline, sets: Sets) -> None:
+    strict = LabelSet((Label("物流", threshold=1.0), Label("退款", threshold=1.0)))
+    sets.sets["strict"] = RouteSetVersion("strict", 1, strict)
+    (ticket,) = pipeline([_raw(kind="ticket", route_set="strict")], NOW)
+    assert isinstance(ticket, Done)
+    assert ticket.assignment is not None
+    assert ("triage", AssignmentStatus.TRIAGE) == (ticket.assignment.team, ticket.assignment.status)
+
+
+def test_a_route_set_is_asked_for_once_a_batch(pipeline: Pipeline, sets: Sets) -> None:
+    pipeline([_raw(n, kind="ticket") for n in range(1, 20)], NOW)
+    assert ["default"] == sets.asked
+
+
+def test_labels_of_ones_own_are_no_teams(pipeline: Pipeline) -> None:
+    (outcome,) = pipeline([_raw(tasks="routing", labels='["登录", "账号"]')], NOW)
+    assert isinstance(outcome, Done)
+    assert {"登录", "账号"} == set(outcome.predictions[0].scores)
+    assert (None, None) == (outcome.assignment, outcome.predictions[0].route_set_version)
+
+
+def test_another_model_answers_but_is_not_in_production(pipeline: Pipeline) -> None:
+    default, other = pipeline([_raw(1), _raw(2, model="other/1", kind="ticket")], NOW)
+    assert isinstance(default, Done)
+    assert isinstance(other, Done)
+    assert ("tiny", True) == (default.predictions[0].model, default.predictions[0].production)
+    assert ("other", False) == (other.predictions[0].model, other.predictions[0].production)
+    assert other.assignment is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"model": "nowhere"}, Code.UNKNOWN_MODEL),
+        ({"model": "moody", "tasks": "routing", "labels": '["a"]'}, Code.UNKNOWN_MODEL),
+        ({"kind": "ticket", "route_set": "nowhere"}, Code.UNKNOWN_ROUTE_SET),
+    ],
+)
+def test_what_is_not_there_is_a_dead_letter_and_spares_its_neighbours(
+    pipeline: Pipeline, fields: dict[str, str], code: Code
+) -> None:
+    before, bad, after = pipeline([_raw(1), _raw(2, **fields), _raw(3)], NOW)
+    assert isinstance(before, Done)
+    assert isinstance(bad, Dead)
+    assert isinstance(after, Done)
+    assert code == bad.code
+    assert bad.field in bad.message
+
+
+def test_a_text_scores_the_same_alone_and_in_a_batch(pipeline: Pipeline) -> None:
+    texts = ["物流太慢", "很好", "退款" * 30, "登录账号了不" * 5, "物"]
+    entries = [_raw(n, text=text, kind="ticket") for n, text in enumerate(texts, 1)]
+    together = pipeline(entries, NOW)
+    for entry, outcome in zip(entries, together, strict=True):
+        (alone,) = pipeline([entry], NOW)
+        assert isinstance(outcome, Done)
+        assert isinstance(alone, Done)
+        for one, other in zip(alone.predictions, outcome.predictions, strict=True):
+            assert pytest.approx(dict(one.scores), abs=1e-6) == dict(other.scores)
+
+
+def test_no_entries_no_outcomes(pipeline: Pipeline) -> None:
+    assert [] == pipeline([], NOW)
