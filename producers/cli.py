@@ -70,8 +70,9 @@ class _Tally:
         }
 
 
-def enqueue(  # noqa: PLR0917 - each is an option
+def enqueue(
     file: Annotated[str, typer.Argument(metavar="[FILE|-]", help="CSV, JSON lines, Parquet or plain lines.")] = STDIN,
+    *,
     kind: Annotated[Kind | None, typer.Option(help="What rows are that do not say so themselves.")] = None,
     source: Annotated[str | None, typer.Option(help="Where rows come from that do not say so themselves.")] = None,
     bulk: Annotated[bool, typer.Option("--bulk", help="Use the bulk inbox, which yields to the live one.")] = False,
