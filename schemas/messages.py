@@ -31,6 +31,7 @@ MAX_ID_CHARS = 200
 MAX_TEXT_CHARS = 20_000
 MAX_META_BYTES = 8 * 1024
 MAX_LABELS_BYTES = 256 * 1024
+MAX_JSON_LEVELS = 64
 MAX_TEMPLATE_CHARS = 500
 
 KNOWN_FIELDS = frozenset(
@@ -347,26 +348,35 @@ def _json(fields: Mapping[str, str], name: str, most_bytes: int) -> object:
         plain = json.dumps(parsed, ensure_ascii=False, allow_nan=False)
     except (ValueError, RecursionError) as error:
         raise EntryError(Code.BAD_JSON, name, f"is not valid JSON: {str(error)[:200]}") from None
-    if "\\u" in value and (_half_pair(plain) or "\0" in _strings(parsed)):
+    texts, levels = _texts_and_levels(parsed)
+    if levels > MAX_JSON_LEVELS:
+        raise EntryError(Code.BAD_JSON, name, f"is nested over {MAX_JSON_LEVELS} levels deep; make it flatter")
+    if _half_pair(plain) or "\0" in texts:
         raise EntryError(Code.BAD_JSON, name, "holds \\u0000 or half of a surrogate pair; remove it")
     return parsed
 
 
-def _strings(value: object) -> str:
-    """All text inside a JSON value, joined."""
-    parts, rest = [], [value]
+def _texts_and_levels(value: object) -> tuple[str, int]:
+    """All text inside a JSON value, joined, and how deep it is nested."""
+    parts: list[str] = []
+    levels = 0
+    rest = [value]
     while rest:
-        match rest.pop():
-            case str() as text:
-                parts.append(text)
-            case dict() as mapping:
-                rest.extend(mapping.keys())
-                rest.extend(mapping.values())
-            case list() as items:
-                rest.extend(items)
-            case _:
-                pass
-    return "".join(parts)
+        levels += 1
+        below: list[object] = []
+        for part in rest:
+            match part:
+                case str():
+                    parts.append(part)
+                case dict():
+                    below.extend(part.keys())
+                    below.extend(part.values())
+                case list():
+                    below.extend(part)
+                case _:
+                    pass
+        rest = below
+    return "".join(parts), levels
 
 
 def _no_constant(name: str) -> object:

@@ -6,7 +6,7 @@ finds the app as the module's attribute `app`, made when it is first asked for.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery, signals
 from kombu.entity import Queue
@@ -17,11 +17,16 @@ from schemas.stack import connected
 from worker.tasks import register_tasks
 from worker.telemetry import configure_logging
 
+if TYPE_CHECKING:
+    from worker.shelf import Shelf
+
 
 class FenliuApp(Celery):  # type: ignore[misc]  # celery has no types
     """A Celery app that carries its settings to its bootstep and tasks."""
 
     settings: Settings
+    shelf: Shelf | None = None
+    """Models that are loaded already; the bootstep loads them otherwise."""
 
 
 def create_app(settings: Settings) -> FenliuApp:

@@ -10,15 +10,19 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import structlog
 from celery import bootsteps, signals
 from celery.concurrency import solo, thread
+from sqlalchemy import Engine
 
-from schemas.errors import SetupError
+from schemas.errors import DatabaseUnavailableError, SetupError
+from schemas.manifest import Manifest
 from schemas.settings import Settings
+from worker.cli.worker import other_pool
 from worker.collector import Collector
 from worker.database import make_engine
 from worker.held import Held
@@ -34,6 +38,8 @@ from worker.slot import Slot
 
 log = structlog.get_logger(__name__)
 
+_DATABASE_WAIT_S = 60.0
+
 
 class CollectorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types
     """Starts the collector with the worker and drains it before the pool stops."""
@@ -43,20 +49,16 @@ class CollectorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ha
     def __init__(self, worker: Any, **options: Any) -> None:
         super().__init__(worker, **options)
         if not issubclass(worker.pool_cls, thread.TaskPool | solo.TaskPool):
-            raise SetupError(
-                f"pool {worker.pool_cls.__module__.rpartition('.')[2]!r} cannot run Fenliu: its slots share one "
-                "copy of the model, which needs threads of one process; use --pool threads (or solo)"
-            )
+            raise SetupError(other_pool(worker.pool_cls.__module__.rpartition(".")[2]))
         self._settings: Settings = worker.app.settings
         self._stopping = threading.Event()
 
     def start(self, worker: Any) -> None:
         """Load the model, connect, and begin to read."""
         settings, slots = self._settings, max(1, worker.pool.limit or worker.concurrency)
+        shelf = worker.app.shelf or Shelf.open(settings)
         engine = make_engine(settings)
-        shelf = Shelf.open(settings)
-        migrate(settings)
-        register_production(engine, shelf.production.manifest)
+        _prepare_database(settings, engine, shelf.production.manifest)
         client = connect(settings, read_block_s=settings.idle_poll_s)
         consumer = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
         inbox = Inbox(client, settings.keys, consumer)
@@ -101,6 +103,21 @@ class CollectorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ha
     def _on_shutting_down(self, **_: Any) -> None:
         # The consumer may be busy reconnecting and stop late; reading ends at once all the same.
         self._stopping.set()
+
+
+def _prepare_database(settings: Settings, engine: Engine, manifest: Manifest) -> None:
+    """Bring the schema up to date and register the model; wait a while for a database that is not there yet."""
+    until = time.monotonic() + _DATABASE_WAIT_S
+    while True:
+        try:
+            migrate(settings)
+            register_production(engine, manifest)
+            return
+        except DatabaseUnavailableError as error:
+            if time.monotonic() > until:
+                raise
+            log.warning("database_away", reason=str(error)[:200])
+            time.sleep(1)
 
 
 def _submit(pool: Any, run: Callable[[], None]) -> None:

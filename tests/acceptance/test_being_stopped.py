@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 
+from schemas.names import GROUP, Lane
 from tests.acceptance.conftest import Place, Servers, wait_for
 
 ITEMS = 5_000
@@ -70,12 +71,8 @@ def test_sigkill_of_the_worker_loses_and_doubles_nothing(place: Place) -> None:
     # Then all is there, once
     _assert_all_there(place)
     # And of the dead workers nothing is left
-    living = f"{place.client.xinfo_consumers(place.settings.keys.inbox('live'), 'classifiers')}"
-    wait_for(
-        lambda: len(place.client.xinfo_consumers(place.settings.keys.inbox("live"), "classifiers")) == 1,
-        60,
-        f"the dead workers' consumers dropped: {living}",
-    )
+    stream = place.settings.keys.inbox(Lane.LIVE)
+    wait_for(lambda: len(place.client.xinfo_consumers(stream, GROUP)) == 1, 60, "only the living worker's consumer left")
 
 
 def test_redis_killed_and_restarted_in_the_middle(own_place: Place, servers: Servers) -> None:

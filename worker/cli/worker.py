@@ -2,15 +2,53 @@
 
 from __future__ import annotations
 
+import itertools
+
 import typer
 
+from schemas.errors import SetupError
 from schemas.settings import load_settings
 from schemas.stack import connected
 
 
 def worker(context: typer.Context) -> None:
     """Run a worker. Takes every option of `celery worker`, such as --concurrency 4 or --loglevel debug."""
+    refuse_other_pools(context.args)
+    from celery.bin.celery import celery
+
     from worker.app import create_app
+    from worker.shelf import Shelf
 
     settings = connected(load_settings())
-    create_app(settings).worker_main(["worker", *context.args])
+    app = create_app(settings)
+    # Before Celery starts, so that a model that cannot be loaded is an error and no traceback.
+    app.shelf = Shelf.open(settings)
+    # What `app.worker_main` does, but it forgets the exit code.
+    celery.params[0].default = app
+    raise typer.Exit(celery.main(args=["worker", *context.args], standalone_mode=False) or 0)
+
+
+def refuse_other_pools(arguments: list[str]) -> None:
+    """Raise SetupError if `arguments` ask for a pool whose tasks do not share one process's memory.
+
+    Before Celery sees them, since it would patch the process for green threads first. The bootstep says the
+    same of workers that are started another way.
+    """
+    for argument, following in itertools.pairwise([*arguments, ""]):
+        pool = None
+        if argument in ("-P", "--pool"):
+            pool = following
+        elif argument.startswith("--pool="):
+            pool = argument.removeprefix("--pool=")
+        elif argument.startswith("-P"):
+            pool = argument.removeprefix("-P")
+        if pool is not None and pool not in ("threads", "solo"):
+            raise SetupError(other_pool(pool))
+
+
+def other_pool(pool: str) -> str:
+    """Why a pool is refused, and what to use instead."""
+    return (
+        f"pool {pool!r} cannot run Fenliu: its slots share one copy of the model, which needs threads of one "
+        "process; use --pool threads (or solo)"
+    )
