@@ -102,6 +102,8 @@ class Classifier:
 
         Raises InferenceError; then nothing is known of any of the jobs.
         """
+        if not jobs:
+            return []
         if any(job.sentiment for job in jobs) and ModelKind.CLASSIFIER not in self.manifest.kind:
             raise InferenceError(f"{self.manifest.id} has no sentiment: it is {', '.join(self.manifest.kind)}")
         rows, cuts = self._forward([job.text for job in jobs], self._text_head)

@@ -70,7 +70,7 @@ class Engine:
         self._pad_id = pad_id
 
     def run(self, sequences: Sequence[IdArray]) -> dict[str, Rows]:
-        """Output rows of each sequence, in order, by output name. Threads may call it at once.
+        """Output rows of each of one or more sequences, in order, by output name. Threads may call it at once.
 
         Raises InferenceError if ONNX Runtime fails or a row is not finite.
         """
@@ -81,9 +81,7 @@ class Engine:
             order.extend(group)
         back = np.argsort(np.array(order, dtype=np.intp))
         return {
-            name: np.concatenate([part[number] for part in parts])[back]
-            for number, name in enumerate(self.outputs)
-            if parts
+            name: np.concatenate([part[number] for part in parts])[back] for number, name in enumerate(self.outputs)
         }
 
     def _run_padded(self, sequences: Sequence[IdArray]) -> list[Rows]:

@@ -39,6 +39,11 @@ def shipped_home() -> Path:
     return Path(__file__).resolve().parents[2] / "models"
 
 
+def model_homes(models_home: Path) -> tuple[Path, ...]:
+    """Where models are looked for, in order: `models_home` (imported and trained ones), then the shipped."""
+    return models_home, shipped_home()
+
+
 def find(name_or_id: str, homes: Sequence[Path]) -> Path:
     """The folder of `name/version`, or of the newest version of `name`, in the first home that has it.
 

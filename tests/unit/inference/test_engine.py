@@ -70,12 +70,6 @@ def test_rows_come_back_in_order_whatever_inputs_the_graph_has(graph_file, input
     np.testing.assert_allclose(means @ head_weights(), rows[LOGITS], atol=1e-5)
 
 
-def test_no_sequences_give_no_rows(graph_file):
-    engine = Engine(graph_file(tiny_graph(VOCABULARY)), run_tokens=64)
-    rows = engine.run([])
-    assert {name: values.shape for name, values in rows.items()} == {EMBEDDING: (0, WIDTH), LOGITS: (0, 2)}
-
-
 def test_a_token_that_the_model_does_not_have_is_an_inference_error(graph_file):
     engine = Engine(graph_file(tiny_graph(VOCABULARY)), run_tokens=64)
     with pytest.raises(InferenceError, match="1 x 2 tokens"):
