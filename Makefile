@@ -46,6 +46,7 @@ bench: venv-dev ## Measure; writes benchmarks/results/*.json
 
 lock: venv-dev ## Renew the lock files from pyproject.toml
 	@$(UV_LOCK) --extra worker --extra embedded -o requirements.lock
+	@$(UV_LOCK) --extra worker -c requirements.lock -o requirements-image.lock
 	@$(UV_LOCK) --extra worker --extra embedded --extra parquet --extra dev -c requirements.lock -o requirements-dev.lock
 	@$(UV_LOCK) --extra worker --extra embedded --extra training --extra dev -c requirements-dev.lock \
 		-o requirements-training.lock

@@ -72,7 +72,7 @@ def test_sigkill_of_the_worker_loses_and_doubles_nothing(place: Place) -> None:
     _assert_all_there(place)
     # And of the dead workers nothing is left
     stream = place.settings.keys.inbox(Lane.LIVE)
-    wait_for(lambda: len(place.client.xinfo_consumers(stream, GROUP)) == 1, 60, "only the living worker's consumer left")
+    wait_for(lambda: len(place.client.xinfo_consumers(stream, GROUP)) == 1, 60, "one consumer left")
 
 
 def test_redis_killed_and_restarted_in_the_middle(own_place: Place, servers: Servers) -> None:

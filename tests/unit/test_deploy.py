@@ -1,0 +1,86 @@
+"""docker-compose.yml and Dockerfile, as far as they can be held without a Docker engine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import yaml
+
+from schemas.settings import Settings
+from tests.conftest import ROOT
+
+COMPOSE = ROOT / "docker-compose.yml"
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    services: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())["services"]
+    return services
+
+
+def test_compose_follows_the_compose_specification() -> None:
+    checker = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run([*checker, str(COMPOSE)], capture_output=True, text=True, check=False)
+    assert 0 == done.returncode, done.stdout + done.stderr
+
+
+def test_the_services_wait_for_what_they_need(services: dict[str, Any]) -> None:
+    assert {"redis", "postgres", "migrate", "worker", "beat"} <= services.keys()
+    assert "service_completed_successfully" == services["worker"]["depends_on"]["migrate"]["condition"]
+    for name, service in services.items():
+        for needed in service.get("depends_on", {}):
+            assert needed in services, f"{name} waits for {needed}"
+
+
+def test_redis_keeps_what_it_is_given(services: dict[str, Any]) -> None:
+    command = " ".join(services["redis"]["command"])
+    assert "--appendonly yes" in command
+    assert "--maxmemory-policy noeviction" in command
+    assert "--requirepass ${REDIS_PASSWORD:?" in command
+    assert any(volume.endswith(":/data") for volume in services["redis"]["volumes"])
+
+
+def test_a_worker_is_given_time_to_drain_and_can_be_scaled(services: dict[str, Any]) -> None:
+    worker = services["worker"]
+    assert int(worker["stop_grace_period"].removesuffix("s")) > Settings().drain_timeout_s
+    assert "container_name" not in worker
+    assert "ports" not in worker
+
+
+def test_healthy_means_that_the_inbox_is_moving(services: dict[str, Any]) -> None:
+    assert ["CMD", "fenliu", "status", "--healthy"] == services["worker"]["healthcheck"]["test"]
+
+
+def test_our_containers_run_without_privileges(services: dict[str, Any]) -> None:
+    for name in ("migrate", "worker", "beat"):
+        assert (True, ["ALL"]) == (services[name]["read_only"], services[name]["cap_drop"])
+    last_stage = DOCKERFILE.rpartition("FROM ")[2]
+    assert re.search(r"^USER fenliu$", last_stage, re.MULTILINE)
+
+
+def test_every_setting_that_compose_passes_exists(services: dict[str, Any]) -> None:
+    known = {f"FENLIU_{name.upper()}" for name in Settings.model_fields}
+    for service in services.values():
+        given = {name for name in service.get("environment", {}) if name.startswith("FENLIU_")}
+        assert given <= known
+
+
+def test_the_image_takes_the_steps_of_the_readme() -> None:
+    # Given how `make demo` installs: the lock with its hashes, then the project without dependencies
+    steps = (ROOT / "deploy" / "venv.py").read_text()
+    for option in ("--require-hashes", "--no-deps", "--no-build-isolation"):
+        assert option in steps
+        assert option in DOCKERFILE
+
+
+def test_everything_that_the_image_copies_is_there_and_reaches_the_build() -> None:
+    sources = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    for source in " ".join(sources).split():
+        assert (ROOT / source).exists(), source
+        assert f"!{source}" in ignored, source
