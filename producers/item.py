@@ -87,10 +87,8 @@ def fields_of(item: Item | Mapping[str, object]) -> dict[str, str]:
             continue
         elif name in KNOWN_FIELDS:
             fields[name] = _AS_TEXT.get(name, _plain_text)(name, value)
-        elif isinstance(name, str):
-            extra[name] = value
         else:
-            raise EntryError(Code.BAD_VALUE, str(name), f"is a field named by {type(name).__name__}; name it by text")
+            extra[name] = value
     if extra:
         _join_meta(fields, extra)
     return fields

@@ -165,9 +165,10 @@ def check_fields(fields: Mapping[str, str], keys: Keys) -> None:
         name = next(name for name, value in fields.items() if _half_pair(name) or _half_pair(value))
         raise EntryError(Code.NOT_UTF8, name, "holds half of a surrogate pair; remove it") from None
     except AttributeError:
-        name = next(name for name, value in fields.items() if not isinstance(value, str))
+        name, value = next(pair for pair in fields.items() if not all(isinstance(part, str) for part in pair))
+        wrong = value if isinstance(name, str) else name
         raise EntryError(
-            Code.BAD_VALUE, name, f"must be text, not {type(fields[name]).__name__}; use str() or JSON"
+            Code.BAD_VALUE, str(name), f"must be text, not {type(wrong).__name__}; use str() or JSON"
         ) from None
     decode(RawEntry(Lane.LIVE, "0-1", raw), keys)
 
