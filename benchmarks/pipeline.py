@@ -1,0 +1,168 @@
+"""From XADD to committed row, against the same session alone on the same texts, in one run, in turn.
+
+    python -m benchmarks.pipeline [--texts 6000] [--rounds 3]
+
+Both sides run the model in production with as many threads as there are CPUs. The session alone gets all texts at
+once, already in memory, in its best setting: sorted by length, in runs of `run_tokens`, tokenization included. The
+pipeline gets them through Redis and writes them to Postgres, on embedded servers in a folder of their own. Texts are
+distinct and nothing is remembered. Also measured: the worker's peak resident memory and how soon it is ready.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+import redis
+from sqlalchemy import text as sql
+
+from benchmarks.machine import write_result
+from benchmarks.texts import distinct_texts
+from producers.client import Client
+from schemas.settings import Settings, cpu_quota
+from worker import processes
+from worker.database import make_engine
+from worker.inference.classifier import Classifier, Job
+from worker.inference.folder import find, shipped_home
+from worker.migrate import migrate
+from worker.pulse import workers
+from worker.servers import PostgresServer, RedisServer, make_sockets_folder, remove_sockets_folder
+
+POLL_S = 0.02
+LIMIT_S = 600.0
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    """Measure and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--texts", type=int, default=6_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args(arguments)
+    texts = distinct_texts(options.texts)
+    with tempfile.TemporaryDirectory(prefix="fl-") as folder:
+        result = _measure(Path(folder).resolve(), texts, options.rounds)
+    write_result("pipeline", result)
+
+
+def session_alone(classifier: Classifier, texts: Sequence[str], slots: int) -> float:
+    """Seconds for all texts: each of `slots` threads takes half (third, …) of them, evenly by length."""
+    by_length = sorted(texts, key=len)
+    shares = [[Job(text, True, None) for text in by_length[slot::slots]] for slot in range(slots)]
+    with ThreadPoolExecutor(slots) as pool:
+        started = time.perf_counter()
+        list(pool.map(classifier.classify, shares))
+        return time.perf_counter() - started
+
+
+def _measure(home: Path, texts: Sequence[str], rounds: int) -> dict[str, Any]:
+    (home / "run").mkdir()
+    sockets = make_sockets_folder(home)
+    servers = RedisServer(home, sockets), PostgresServer(home, sockets)
+    started = []
+    try:
+        for server in servers:
+            process = server.launch()
+            started.append(process)
+            processes.wait_for(server, process)
+        settings = Settings(home=home, redis_url=servers[0].url, database_url=servers[1].url)
+        migrate(settings)
+        return _rounds(settings, texts, rounds)
+    finally:
+        for process, server in zip(started, servers, strict=False):
+            process.send_signal(server.stop_signal)
+            process.wait(30)
+        remove_sockets_folder(home, str(sockets))
+
+
+def _rounds(settings: Settings, texts: Sequence[str], rounds: int) -> dict[str, Any]:
+    slots = settings.slots or cpu_quota()
+    classifier = Classifier.load(find(settings.model, (shipped_home(),)), run_tokens=settings.run_tokens)
+    session_alone(classifier, texts[:200], slots)  # warm
+    measured: list[dict[str, float]] = []
+    for number in range(rounds):
+        alone_s = session_alone(classifier, texts, slots)
+        through = _through_the_pipeline(settings, texts, number)
+        alone_rate, pipeline_rate = len(texts) / alone_s, len(texts) / through["seconds"]
+        measured.append(
+            through
+            | {
+                "session_alone_texts_per_s": alone_rate,
+                "pipeline_texts_per_s": pipeline_rate,
+                "share": pipeline_rate / alone_rate,
+            }
+        )
+        print(f"round {number + 1}: alone {alone_rate:.1f}, pipeline {pipeline_rate:.1f} texts/s")  # noqa: T201
+    return {
+        "model": classifier.manifest.id,
+        "texts": len(texts),
+        "slots": slots,
+        "run_tokens": settings.run_tokens,
+        "batch_entries": settings.batch_entries,
+        "share_median": statistics.median(row["share"] for row in measured),
+        "rounds": measured,
+    }
+
+
+def _through_the_pipeline(settings: Settings, texts: Sequence[str], number: int) -> dict[str, float]:
+    """One round with a worker process of its own, from the first XADD to the last committed row."""
+    environment = os.environ | {
+        "FENLIU_HOME": str(settings.home),
+        "FENLIU_REDIS_URL": settings.redis_url,
+        "FENLIU_DATABASE_URL": settings.database_url,
+        "FENLIU_LOG_LEVEL": "WARNING",
+    }
+    engine = make_engine(settings)
+    begun = time.perf_counter()
+    worker = subprocess.Popen([sys.executable, "-m", "fenliu", "worker"], env=environment)  # noqa: S603 - ours
+    try:
+        with redis.Redis.from_url(settings.redis_url) as client:
+            _until(lambda: bool(workers(client, settings.keys)), worker)
+            ready_s = time.perf_counter() - begun
+            source = f"round-{number}"
+            sender = Client.from_settings(settings)
+            started = time.perf_counter()
+            sender.enqueue_many({"id": str(n), "text": text, "source": source} for n, text in enumerate(texts))
+            streams = list(settings.keys.inboxes.values())
+            _until(lambda: not any(client.xlen(key) for key in streams), worker)
+            seconds = time.perf_counter() - started
+        statement = sql("SELECT count(*) FROM predictions WHERE source = :source AND current")
+        with engine.connect() as connection:
+            rows = connection.execute(statement, {"source": source}).scalar_one()
+        if rows != len(texts):
+            sys.exit(f"{rows} rows for {len(texts)} texts: the measurement is worth nothing")
+        return {"seconds": seconds, "ready_s": ready_s, "peak_rss_mib": _peak_rss_mib(worker.pid)}
+    finally:
+        worker.terminate()
+        worker.wait(60)
+        engine.dispose()
+
+
+def _until(condition: Any, worker: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + LIMIT_S
+    while not condition():
+        if worker.poll() is not None or time.monotonic() > until:
+            sys.exit("the worker ended or is stuck: nothing was measured")
+        time.sleep(POLL_S)
+
+
+def _peak_rss_mib(pid: int) -> float:
+    """The largest resident memory so far; where the system does not keep it, the present one."""
+    status = Path(f"/proc/{pid}/status")
+    if status.exists():
+        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        return int(line.split()[1]) / 1024
+    return float(psutil.Process(pid).memory_info().rss) / 2**20
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,35 @@
+"""The texts that benchmarks run on: the shipped sample, and as many distinct ones like it as are asked for."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+SAMPLE = Path(__file__).resolve().parents[1] / "producers" / "sample"
+
+
+def sample_texts() -> list[str]:
+    """Every text of the shipped comments and tickets, each once, in file order."""
+    texts: dict[str, None] = {}
+    for name in ("comments.csv", "tickets.csv"):
+        with (SAMPLE / name).open(encoding="utf-8", newline="") as file:
+            texts.update((row["text"], None) for row in csv.DictReader(file))
+    return list(texts)
+
+
+def distinct_texts(count: int) -> list[str]:
+    """`count` distinct texts with the sample's lengths: the sample, then each turned around at ever other places.
+
+    No text comes twice, so that nothing can be answered from memory; pieces and lengths are those of real texts.
+    """
+    originals = sample_texts()
+    found = dict.fromkeys(originals[:count])
+    turn = 1
+    while len(found) < count:
+        for text in originals:
+            cut = (len(text) * turn) // 7 or 1
+            found.setdefault(text[cut:] + text[:cut])
+            if len(found) == count:
+                break
+        turn += 1
+    return list(found)
