@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import re
 
-_LOOKED_AT_CHARS = 400
+_LOOKED_AT_CHARS = 120
+_LETTER = re.compile("[A-Za-z]")
 _HAN = re.compile("[\u4e00-\u9fff\u3400-\u4dbf]+")
-_LATIN = re.compile("[A-Za-z]+")
 _KANA_OR_HANGUL = re.compile("[\u3040-\u30ff\uac00-\ud7af]")
 # Characters of written Cantonese that standard written Chinese does not use.
-_CANTONESE = re.compile("[嘅咗冇唔喺哋嗰啲佢嚟嘢乜咁噉揾攞瞓啱嘥靚]")
+_CANTONESE = frozenset("嘅咗冇唔喺哋嗰啲佢嚟嘢乜咁噉揾攞瞓啱嘥靚")
 
 
 def guess(text: str) -> str | None:
-    """`yue` if two marks of Cantonese stand in it (one in a short text), else `zh` or `en` by share of letters."""
+    """`yue` where marks of Cantonese stand (two, or one in a short text), else `zh` or `en` by share of letters."""
     text = text[:_LOOKED_AT_CHARS]
-    han = sum(map(len, _HAN.findall(text)))
-    latin = sum(map(len, _LATIN.findall(text)))
-    if (han == 0 and latin == 0) or _KANA_OR_HANGUL.search(text):
+    if text.isascii():
+        return "en" if _LETTER.search(text) else None
+    han = "".join(_HAN.findall(text))
+    if not han or _KANA_OR_HANGUL.search(text):
         return None
     # A Chinese character is about a word, a Latin letter about a fifth of one.
-    if han * 5 < latin:
+    if len(han) * 5 < len(text.encode("ascii", "ignore")):
         return "en"
-    return "yue" if len(_CANTONESE.findall(text)) >= (2 if han > 20 else 1) else "zh"
+    return "yue" if len(_CANTONESE.intersection(han)) >= (2 if len(han) > 20 else 1) else "zh"

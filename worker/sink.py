@@ -9,19 +9,17 @@ all other rows of an item are read and written under that lock. Whoever else cha
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Engine
+from sqlalchemy import Connection, Engine
 
-from schemas.errors import RowRefusedError
 from schemas.names import AssignmentStatus, ReplyStatus, Task
 from worker import sink_sql as sql
 from worker.database import translated
 from worker.outcome import Dead, Done, Expired, Outcome
-from worker.sink_rows import Batch, Identity, Order, PredictionOf, Row, TaskOf
+from worker.sink_rows import Batch, Identity, Order, PredictionOf, TaskOf
 from worker.sink_tickets import Held, assignment_rows
 
 Current = dict[TaskOf, tuple[Order, PredictionOf]]
@@ -53,16 +51,16 @@ def _write(connection: Connection, batch: Batch) -> Current:
     connection.exec_driver_sql(sql.BOUNDS)
     all_fresh = True
     if batch.items:
-        fresh = _run(connection, sql.UPSERT_ITEMS, batch.item_rows()).scalar_one()
+        fresh = sql.UPSERT_ITEMS.run(connection, batch.item_rows()).scalar_one()
         all_fresh = fresh == len(batch.items)
     current = _write_predictions(connection, batch, all_fresh)
     if batch.assignments:
         held = {} if all_fresh else _held(connection, batch)
         rows = assignment_rows(batch, held)
         if rows:
-            _run(connection, sql.WRITE_ASSIGNMENTS, rows)
+            sql.WRITE_ASSIGNMENTS.run(connection, rows)
     if batch.dead:
-        _run(connection, sql.INSERT_DEAD_LETTERS, batch.dead_letter_rows())
+        sql.INSERT_DEAD_LETTERS.run(connection, batch.dead_letter_rows())
     return current
 
 
@@ -73,7 +71,7 @@ def _write_predictions(connection: Connection, batch: Batch, all_fresh: bool) ->
     """
     if not batch.predictions:
         return {}
-    before = {} if all_fresh else _current(connection, batch)
+    before = {} if all_fresh or not batch.newest else _current(connection, batch)
     gains = {
         task_of: newest
         for task_of, newest in batch.newest.items()
@@ -83,38 +81,28 @@ def _write_predictions(connection: Connection, batch: Batch, all_fresh: bool) ->
         before[task_of][1] for task_of, (_, name) in gains.items() if task_of in before and before[task_of][1] != name
     ]
     if clear:
-        _run(connection, sql.CLEAR_CURRENT, [name._asdict() for name in sorted(clear)])
-    _run(connection, sql.UPSERT_PREDICTIONS, batch.prediction_rows({name for _, name in gains.values()}))
+        sql.CLEAR_CURRENT.run(connection, sorted(clear))
+    sql.UPSERT_PREDICTIONS.run(connection, batch.prediction_rows({name for _, name in gains.values()}))
     return before | gains
 
 
 def _current(connection: Connection, batch: Batch) -> Current:
-    asked = [task_of._asdict() for task_of in batch.newest]
     current = {}
-    for row in _run(connection, sql.SELECT_CURRENT, asked):
+    for row in sql.SELECT_CURRENT.run(connection, list(batch.newest)):
         name = PredictionOf(row.source, row.item_id, Task(row.task), row.model, row.model_version)
         current[name.task_of] = (_order(row), name)
     return current
 
 
 def _held(connection: Connection, batch: Batch) -> Mapping[Identity, Held]:
-    asked = [{"source": source, "item_id": item_id} for source, item_id in sorted(batch.assignments)]
     return {
         (row.source, row.item_id): Held(row.team, AssignmentStatus(row.status), _order(row))
-        for row in _run(connection, sql.SELECT_ASSIGNMENTS, asked)
+        for row in sql.SELECT_ASSIGNMENTS.run(connection, list(batch.assignments))
     }
 
 
 def _order(row: Any) -> Order:
     return row.updated_at, int(row.entry_ms), int(row.entry_seq)
-
-
-def _run(connection: Connection, statement: str, rows: Sequence[Row]) -> CursorResult[Any]:
-    try:
-        parameter = json.dumps(rows, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    except ValueError as error:
-        raise RowRefusedError(f"cannot be stored: {error}") from error
-    return connection.exec_driver_sql(statement, {"rows": parameter})
 
 
 def _status(outcome: Outcome, current: Current) -> ReplyStatus:

@@ -9,12 +9,67 @@ from typing import Any, NamedTuple
 
 from schemas.messages import RawEntry, entry_order, entry_time, raw_to_json
 from schemas.names import ItemState, Kind, Task
+from worker.columnar import Columns
 from worker.language import guess
 from worker.outcome import Dead, Done, Expired, Outcome, Prediction
 
-Row = dict[str, Any]
+Row = tuple[Any, ...]
 Identity = tuple[str, str]
 Order = tuple[datetime, int, int]
+
+ITEM_KEY = Columns({"source": "text", "item_id": "text"})
+TASK_KEY = Columns({**ITEM_KEY.types, "task": "text"})
+PREDICTION_KEY = Columns({**TASK_KEY.types, "model": "text", "model_version": "text"})
+
+ITEM = Columns(
+    {
+        **ITEM_KEY.types,
+        "kind": "text",
+        "text": "text",
+        "lang": "text",
+        "state": "text",
+        "created_at": "timestamptz",
+        "updated_at": "timestamptz",
+        "received_at": "timestamptz",
+        "meta": "jsonb",
+        "entry_id": "text",
+        "entry_ms": "numeric",
+        "entry_seq": "numeric",
+    }
+)
+PREDICTION = Columns(
+    {
+        **PREDICTION_KEY.types,
+        "label": "text",
+        "score": "double precision",
+        "scores": "jsonb",
+        "route_set": "text",
+        "route_set_version": "integer",
+        "stage": "text",
+        "production": "boolean",
+        "current": "boolean",
+        "queue_ms": "double precision",
+        "infer_ms": "double precision",
+        "entry_id": "text",
+        "entry_ms": "numeric",
+        "entry_seq": "numeric",
+        "item_created_at": "timestamptz",
+        "updated_at": "timestamptz",
+    }
+)
+DEAD_LETTER = Columns(
+    {
+        "lane": "text",
+        "entry_id": "text",
+        "source": "text",
+        "item_id": "text",
+        "code": "text",
+        "field": "text",
+        "message": "text",
+        "raw": "jsonb",
+        "deliveries": "integer",
+    }
+)
 
 _NO = frozenset([b"no", b"false", b"0"])
 
@@ -118,79 +173,63 @@ def stored(raw: RawEntry) -> bool:
 
 
 def _item_row(identity: Identity, rank: tuple[bool, Order], outcome: Outcome, received_at: str) -> Row:
-    updated_at, entry_ms, entry_seq = rank[1]
-    row: Row = {
-        "source": identity[0],
-        "item_id": identity[1],
-        "updated_at": updated_at.isoformat(),
-        "received_at": received_at,
-        "entry_ms": entry_ms,
-        "entry_seq": entry_seq,
-    }
+    order = rank[1]
+    updated_at = order[0].isoformat()
     if isinstance(outcome, Dead):
         kind = Kind.TICKET if outcome.raw.fields.get(b"kind") == Kind.TICKET.value.encode() else Kind.COMMENT
-        return row | {
-            "kind": kind,
-            "text": None,
-            "lang": None,
-            "state": ItemState.DEAD,
-            "created_at": row["updated_at"],
-            "meta": {},
-            "entry_id": outcome.raw.entry_id,
-        }
-    entry = outcome.entry
-    row["kind"] = entry.kind
-    row["text"] = entry.text
-    row["lang"] = guess(entry.text)
-    row["state"] = ItemState.DONE if isinstance(outcome, Done) else ItemState.EXPIRED
-    row["created_at"] = entry.created_at.isoformat()
-    row["meta"] = dict(entry.meta)
-    row["entry_id"] = entry.entry_id
-    return row
+        values: Row = (kind, None, None, ItemState.DEAD, updated_at, updated_at, received_at, {}, outcome.raw.entry_id)
+    else:
+        entry = outcome.entry
+        values = (
+            entry.kind,
+            entry.text,
+            guess(entry.text),
+            ItemState.DONE if isinstance(outcome, Done) else ItemState.EXPIRED,
+            updated_at if entry.created_at == order[0] else entry.created_at.isoformat(),
+            updated_at,
+            received_at,
+            dict(entry.meta),
+            entry.entry_id,
+        )
+    return (*identity, *values, order[1], order[2])
 
 
 def _prediction_row(
     name: PredictionOf, rank: tuple[bool, Order], done: Done, prediction: Prediction, current: bool
 ) -> Row:
-    entry = done.entry
-    updated_at, entry_ms, entry_seq = rank[1]
-    return {
-        "source": name.source,
-        "item_id": name.item_id,
-        "task": name.task,
-        "model": name.model,
-        "model_version": name.model_version,
-        "label": prediction.label,
-        "score": prediction.score,
-        "scores": dict(prediction.scores),
-        "route_set": entry.route_set if prediction.route_set_version is not None else None,
-        "route_set_version": prediction.route_set_version,
-        "stage": prediction.stage,
-        "production": prediction.production,
-        "current": current,
-        "queue_ms": round(prediction.queue_ms, 3),
-        "infer_ms": round(prediction.infer_ms, 3),
-        "entry_id": entry.entry_id,
-        "entry_ms": entry_ms,
-        "entry_seq": entry_seq,
-        "item_created_at": entry.created_at.isoformat(),
-        "updated_at": updated_at.isoformat(),
-    }
+    entry, order = done.entry, rank[1]
+    updated_at = order[0].isoformat()
+    return (
+        *name,
+        prediction.label,
+        prediction.score,
+        dict(prediction.scores),
+        entry.route_set if prediction.route_set_version is not None else None,
+        prediction.route_set_version,
+        prediction.stage,
+        prediction.production,
+        current,
+        round(prediction.queue_ms, 3),
+        round(prediction.infer_ms, 3),
+        entry.entry_id,
+        order[1],
+        order[2],
+        updated_at if entry.created_at == order[0] else entry.created_at.isoformat(),
+        updated_at,
+    )
 
 
 def _dead_letter_row(dead: Dead) -> Row:
-    source, item_id = dead.identity or (None, None)
-    return {
-        "lane": dead.raw.lane,
-        "entry_id": dead.raw.entry_id,
-        "source": source,
-        "item_id": item_id,
-        "code": dead.code,
-        "field": _storable(dead.field),
-        "message": _storable(dead.message),
-        "raw": raw_to_json(dead.raw.fields),
-        "deliveries": dead.raw.deliveries,
-    }
+    return (
+        dead.raw.lane,
+        dead.raw.entry_id,
+        *(dead.identity or (None, None)),
+        dead.code,
+        _storable(dead.field),
+        _storable(dead.message),
+        raw_to_json(dead.raw.fields),
+        dead.raw.deliveries,
+    )
 
 
 def _storable(text: str) -> str:

@@ -4,10 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from schemas.names import Announcement, AssignmentStatus, Task
+from worker.columnar import Columns
 from worker.outcome import Done, Prediction
-from worker.sink_rows import Batch, Identity, Order, Row
+from worker.sink_rows import ITEM_KEY, Batch, Identity, Order, Row
+
+ASSIGNMENT = Columns(
+    {
+        **ITEM_KEY.types,
+        "team": "text",
+        "score": "double precision",
+        "status": "text",
+        "route_set": "text",
+        "route_set_version": "integer",
+        "entry_id": "text",
+        "entry_ms": "numeric",
+        "entry_seq": "numeric",
+        "updated_at": "timestamptz",
+    }
+)
+ASSIGNED = Columns(
+    {
+        **ASSIGNMENT.types,
+        "announce": "boolean",
+        "from_team": "text",
+        "who": "text",
+        "why": "text",
+        "kind": "text",
+        "payload": "jsonb",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +67,7 @@ def _row(identity: Identity, order: Order, done: Done, from_team: str | None) ->
     entry, assignment = done.entry, done.assignment
     assert assignment is not None  # noqa: S101 - only such are in batch.assignments
     routing = next((each for each in done.predictions if each.task is Task.ROUTING), None)
-    row: Row = {
+    decided = {
         "source": identity[0],
         "item_id": identity[1],
         "team": assignment.team,
@@ -51,19 +79,22 @@ def _row(identity: Identity, order: Order, done: Done, from_team: str | None) ->
         "entry_ms": order[1],
         "entry_seq": order[2],
         "updated_at": order[0].isoformat(),
-        "announce": from_team != assignment.team,
-        "from_team": from_team,
-        "who": f"{routing.model} {routing.model_version}" if routing else "",
-        "why": "first result" if from_team is None else "newer result",
-        "kind": Announcement.ASSIGNED,
     }
-    row["payload"] = _payload(row, routing)
-    return row
+    announce = from_team != assignment.team
+    return (
+        *(decided[name] for name in ASSIGNMENT.types),
+        announce,
+        from_team,
+        f"{routing.model} {routing.model_version}" if routing else "",
+        "first result" if from_team is None else "newer result",
+        Announcement.ASSIGNED,
+        _payload(decided, from_team, routing) if announce else {},
+    )
 
 
-def _payload(row: Row, routing: Prediction | None) -> Row:
-    told = ("source", "item_id", "team", "from_team", "status", "score", "route_set", "route_set_version", "entry_id")
-    payload = {name: row[name] for name in (*told, "updated_at")}
+def _payload(decided: dict[str, Any], from_team: str | None, routing: Prediction | None) -> dict[str, Any]:
+    payload = {name: decided[name] for name in decided if name not in {"entry_ms", "entry_seq"}}
+    payload["from_team"] = from_team
     if routing:
         payload |= {"label": routing.label, "model": routing.model, "model_version": routing.model_version}
     return payload

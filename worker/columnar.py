@@ -1,0 +1,56 @@
+"""Many rows as one SQL parameter per column: the cheapest way through psycopg2 that was measured.
+
+A row object in JSON repeats its keys and is parsed field by field; arrays of the server's own types are not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.errors import RowRefusedError
+
+_JSON_TYPES = {"text": "json_array_elements_text", "jsonb": "json_array_elements"}
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Columns of rows that are sent: name → Postgres type, in the order of a row's values."""
+
+    types: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return ", ".join(self.types)
+
+    @property
+    def table(self) -> str:
+        """What stands after FROM: the rows, in the order they are sent, as a table called `sent`."""
+        arrays = ", ".join(_array(name, type_) for name, type_ in self.types.items())
+        return f"ROWS FROM ({arrays}) AS sent ({self})"
+
+    def parameters(self, rows: Sequence[tuple[Any, ...]]) -> dict[str, str]:
+        """The rows as parameters of a statement that reads from `table`.
+
+        Times are ISO 8601 strings. Raises RowRefusedError for NaN and infinity, which are no JSON.
+        """
+        try:
+            return {
+                name: _parameter(type_, values)
+                for (name, type_), values in zip(self.types.items(), zip(*rows, strict=True), strict=True)
+            }
+        except ValueError as error:
+            raise RowRefusedError(f"cannot be stored: {error}") from error
+
+
+def _array(name: str, type_: str) -> str:
+    if type_ in _JSON_TYPES:
+        return f"{_JSON_TYPES[type_]}(CAST(%({name})s AS json))"
+    return f"unnest(CAST(%({name})s AS {type_}[]))"
+
+
+def _parameter(type_: str, values: Sequence[Any]) -> str:
+    array = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # Numbers, booleans, times and nulls look the same in an array literal but for the brackets.
+    return array if type_ in _JSON_TYPES else "{" + array[1:-1] + "}"
