@@ -1,8 +1,8 @@
 """Scoring texts against labels that were named after the model was trained.
 
-`LabelScorer` is what every way of doing so offers; `EncoderScorer` is the one-pass way: the cosine of the text's
-embedding to a prototype of each label (Snell et al., "Prototypical Networks", 2017), centred so that a label which is
-near to everything does not win. Ranking and joining windows is `worker.inference.scores`'.
+`LabelScorer` is what every way of doing so offers; `EncoderScorer` is the one-pass way: how near the text's embedding
+is to a prototype of each label (Snell et al., "Prototypical Networks", 2017), centred so that a label which is near to
+everything does not win. Ranking and joining windows is `worker.inference.scores`'.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ from schemas.names import Stage
 from worker.inference.engine import Rows
 from worker.inference.scores import Array, sigmoid, softmax
 
+EXAMPLES_WEIGHT = 0.2
+"""Share of its examples in a label's prototype. Texts lie nearer to other texts than to names and descriptions: with
+an even share a team that has examples takes the tickets of those that have none."""
+
 _SLOT = re.compile(r"\{label\}|\{description\}")
 
 
@@ -29,7 +33,7 @@ _SLOT = re.compile(r"\{label\}|\{description\}")
 class PreparedLabels:
     """A label set as a model reads it. Immutable; belongs to the classifier that prepared it.
 
-    `prototypes` [labels, H] has length 1 per row; `means` [labels] is each prototype's mean cosine to neutral texts.
+    `prototypes` [labels, H] stand for the labels; `means` [labels] is each one's mean similarity to neutral texts.
     """
 
     labels: LabelSet
@@ -50,7 +54,7 @@ class LabelScorer(Protocol):
 
 
 class EncoderScorer:
-    """Cosine to label prototypes, centred, calibrated.
+    """Similarity to label prototypes (the cosine, for a label without examples), centred, calibrated.
 
     `embed(texts, prefix)` gives one row of length 1 per text, [texts, H].
     """
@@ -69,7 +73,8 @@ class EncoderScorer:
         for number, label in enumerate(labels.labels):
             if label.examples:
                 examples = self._embed(label.examples, self._manifest.prefixes.text)
-                prototypes[number] = normalized(prototypes[number] + normalized(examples.mean(axis=0)))
+                prototypes[number] *= 1 - EXAMPLES_WEIGHT
+                prototypes[number] += EXAMPLES_WEIGHT * examples.mean(axis=0)
         means = np.zeros(len(prototypes)) if self._neutral is None else (prototypes * self._neutral).sum(axis=-1)
         prototypes.setflags(write=False)
         means.setflags(write=False)
@@ -78,8 +83,8 @@ class EncoderScorer:
     def probabilities(self, embeddings: Rows, labels: PreparedLabels, *, multi_label: bool) -> Array:
         """Softmax over the labels, or a sigmoid per label for `multi_label` and for a label that stands alone."""
         # Not a BLAS product: that one starts threads of its own beside the slots.
-        cosines: Array = np.einsum("nh,kh->nk", embeddings.astype(np.float64), labels.prototypes)
-        centred = cosines - labels.means
+        similarities: Array = np.einsum("nh,kh->nk", embeddings.astype(np.float64), labels.prototypes)
+        centred = similarities - labels.means
         temperature = self._manifest.temperature
         if multi_label or len(labels.prototypes) == 1:
             return sigmoid((centred - temperature.multi_label_bias) / temperature.multi_label)

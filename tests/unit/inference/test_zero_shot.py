@@ -6,7 +6,14 @@ import pytest
 from schemas.errors import ModelError
 from schemas.labels import Label, LabelSet, label_set
 from schemas.manifest import Manifest
-from worker.inference.zero_shot import EncoderScorer, PreparedLabels, label_text, normalized, read_neutral
+from worker.inference.zero_shot import (
+    EXAMPLES_WEIGHT,
+    EncoderScorer,
+    PreparedLabels,
+    label_text,
+    normalized,
+    read_neutral,
+)
 
 FILES = {"model.onnx": "0" * 64, "tokenizer.json": "0" * 64}
 
@@ -89,9 +96,9 @@ def test_examples_pull_a_label_towards_them():
     scorer = scorer_of({"p:a": (1, 0), "q:like this": (0, 1), "q:or this": (0, 2)})
     plain = scorer.prepare(label_set({"a": ""}), None)
     shown = scorer.prepare(label_set({"a": {"examples": ["like this", "or this"]}}), None)
-    # when prototypes are made, then it lies between the name and the middle of the examples, and has length 1
+    # when prototypes are made, then the examples' middle has its share in it
     assert plain.prototypes.tolist() == [[1.0, 0.0]]
-    assert pytest.approx([0.5**0.5, 0.5**0.5]) == shown.prototypes[0].tolist()
+    assert pytest.approx([1 - EXAMPLES_WEIGHT, EXAMPLES_WEIGHT]) == shown.prototypes[0].tolist()
 
 
 def test_prepared_labels_cannot_be_changed():
