@@ -88,7 +88,7 @@ def test_tickets_go_to_the_label_that_fits(predict, tmp_path):
         "包裹三天没动了，快递在哪里": "物流",
         "忘记密码，登录不了": "账号",
         "退货一个月了，钱还没退回来": "退款",
-        "我件快遞仲未送到": "物流",
+        "個包裹仲未到，快遞好慢": "物流",
         "I forgot my password and cannot log in": "账号",
     }
     # when they are routed, then each has its team, and nothing but the labels is in the scores
