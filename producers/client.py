@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from types import TracebackType
 from typing import NamedTuple, Self, Unpack
 
@@ -126,15 +126,14 @@ class Client:
 
         Items travel in chunks of at most 500. A chunk leaves when it is full, when an item arrives more
         than 0.2 s after the chunk's first, and at the end. `wait_s` counts anew for each chunk. Raises
-        as `enqueue_many`; the items that have had no receipt by then may have to be sent again.
+        as `enqueue_many`; what was taken from `items` and has had no receipt by then is to be sent again. When
+        the inbox is full that is one item.
         """
         source = iter(items)
-        while True:
+        for first in source:  # a full inbox is no trouble to those who have nothing more to send
             patience = _Patience(wait_s)
             room = self._await_room(lane, patience)
-            chunk = self._chunk(islice(source, min(room, CHUNK_ENTRIES)))
-            if not chunk:
-                return
+            chunk = self._chunk(islice(chain([first], source), min(room, CHUNK_ENTRIES)))
             ready = [fields for _, fields, _ in chunk if fields is not None]
             entry_ids = iter(self._add(lane, ready, patience) if ready else ())
             for item, fields, error in chunk:

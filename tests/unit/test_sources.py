@@ -130,10 +130,9 @@ def test_json_lines_keep_types(write: Any) -> None:
 
 def test_a_bad_json_line_spoils_no_other(write: Any) -> None:
     deep = b"[" * 100_000
-    path = write(
-        "a.jsonl", b'{"text": "a"}\n{"text": \n[1]\n{"id": 1}\n"x"\n\xff\n' + deep + b"\n" + b"x" * MAX_LINE_CHARS + b"y\n"
-        b'{"text": "b"}\n',
-    )  # fmt: skip
+    long = b"x" * MAX_LINE_CHARS + b"y"
+    lines = [b'{"text": "a"}', b'{"text": ', b"[1]", b'{"id": 1}', b'"x"', b"\xff", deep, long, b'{"text": "b"}']
+    path = write("a.jsonl", b"\n".join(lines))
     told = bad(path)
     assert [2, 3, 4, 5, 6, 7, 8] == list(told)
     assert "is not JSON" in told[2]
