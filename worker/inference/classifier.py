@@ -94,7 +94,10 @@ class Classifier:
     def prepare(self, labels: LabelSet, template: str | None = None) -> PreparedLabels:
         """Labels as this model reads them; work it out once and keep it. Raises ModelError if it cannot route."""
         if self._scorer is None or Task.ROUTING not in self.manifest.tasks:
-            raise ModelError(f"{self.manifest.id} cannot route: its tasks are {', '.join(self.manifest.tasks)}")
+            raise ModelError(
+                f"{self.manifest.id} cannot score labels: its tasks are {', '.join(self.manifest.tasks)}, "
+                f"its kind is {', '.join(self.manifest.kind)}"
+            )
         return self._scorer.prepare(labels, template)
 
     def classify(self, jobs: Sequence[Job]) -> list[Result]:
@@ -148,7 +151,9 @@ class Classifier:
         sequences: list[IdArray] = []
         cuts: list[_Cut] = []
         tail = self._tokenizer.tail
-        for ids in self._tokenizer.encode(texts):
+        for text, all_ids in zip(texts, self._tokenizer.encode(texts), strict=True):
+            # Normalization unfolds a few characters into many (U+FDFA into 18); what a text may cost stays bounded.
+            ids = all_ids[: max(self.manifest.max_tokens, len(text))]
             parts = windows(ids, head, tail, self.manifest.max_tokens)
             start = len(sequences)
             sequences.extend(parts)

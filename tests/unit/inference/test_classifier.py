@@ -120,6 +120,14 @@ def test_the_longest_text_that_is_allowed_works(classifier):
     assert pytest.approx(1.0) == sum(result.routing.scores.values()) if result.routing else False
 
 
+def test_a_text_that_unfolds_into_far_more_tokens_costs_no_more_than_its_length(classifier):
+    # Given characters that NFKC turns into 18 each, when they are classified
+    long, short = classifier.classify([Job("\ufdfa" * count, sentiment=True, labels=None) for count in (2_000, 1)])
+    # then no more tokens are read than the text has characters, while a short text is read whole
+    assert 2_000 == long.tokens
+    assert short.tokens > 1
+
+
 def test_nothing_to_do_is_fine(classifier):
     assert classifier.classify([]) == []
 
@@ -153,7 +161,7 @@ def test_a_model_that_only_routes_refuses_sentiment(home):
 
 def test_a_model_that_only_knows_sentiment_refuses_labels(home):
     folder = home.add(kind=["classifier"], tasks=["sentiment"], embedding_width=None)
-    with pytest.raises(ModelError, match="cannot route"):
+    with pytest.raises(ModelError, match="cannot score labels: its tasks are sentiment"):
         Classifier.load(folder, run_tokens=64).prepare(TEAMS)
 
 
