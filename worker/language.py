@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _LOOKED_AT_CHARS = 120
-_LETTER = re.compile("[A-Za-z]")
+_LATIN = re.compile("[A-Za-z]+")
 _HAN = re.compile("[\u4e00-\u9fff\u3400-\u4dbf]+")
 _KANA_OR_HANGUL = re.compile("[\u3040-\u30ff\uac00-\ud7af]")
 # Characters of written Cantonese that standard written Chinese does not use.
@@ -16,11 +16,11 @@ def guess(text: str) -> str | None:
     """`yue` where marks of Cantonese stand (two, or one in a short text), else `zh` or `en` by share of letters."""
     text = text[:_LOOKED_AT_CHARS]
     if text.isascii():
-        return "en" if _LETTER.search(text) else None
+        return "en" if _LATIN.search(text) else None
     han = "".join(_HAN.findall(text))
     if not han or _KANA_OR_HANGUL.search(text):
         return None
     # A Chinese character is about a word, a Latin letter about a fifth of one.
-    if len(han) * 5 < len(text.encode("ascii", "ignore")):
+    if len(han) * 5 < sum(map(len, _LATIN.findall(text))):
         return "en"
     return "yue" if len(_CANTONESE.intersection(han)) >= (2 if len(han) > 20 else 1) else "zh"
