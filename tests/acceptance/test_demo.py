@@ -70,9 +70,7 @@ def test_it_reports_on_every_item_also_after_a_crashed_one(stack: object, tmp_pa
     shown, sample = log.read_text(), read_sample()
     assert f"{sample.items:,} items, " in shown
     assert f"{sample.items} of {sample.items} items have their row" in shown
-    assert [f"{sample.comments:,} comments", f"{sample.tickets:,} tickets"] == re.findall(
-        r"[\d,]+ (?:comments|tickets)", shown
-    )[:2]
+    assert f"{sample.comments:,} comments and {sample.tickets:,} tickets" in shown
     assert all(word in shown for word in ("negative", "positive", "triage", "物流配送", "recall", "SELECT"))
     assert [] == living(left)
     assert read_stack(home) is None
@@ -80,7 +78,13 @@ def test_it_reports_on_every_item_also_after_a_crashed_one(stack: object, tmp_pa
     # And its data is kept: the commands it prints show it
     script = shown[shown.index("  export FENLIU_HOME=") :]
     done = subprocess.run(
-        ["sh", "-ec", script], capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=DEMO_S
+        ["sh", "-ec", script],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment(),
+        timeout=DEMO_S,
+        check=False,
     )
     assert 0 == done.returncode, done.stderr
     assert "(20 rows)" in done.stdout
