@@ -94,10 +94,14 @@ def _label(name: object, details: object) -> Label:
         raise LabelsError(f"{where} has the unknown key {unknown[0]!r}; known: description, examples, threshold")
     return Label(
         name,
-        _text(details.get("description") or "", f"the description of {where}", MAX_DESCRIPTION_CHARS, empty=True),
+        _text(_or_empty(details.get("description")), f"the description of {where}", MAX_DESCRIPTION_CHARS, empty=True),
         _examples(details.get("examples"), where),
         _threshold(details.get("threshold"), where),
     )
+
+
+def _or_empty(value: object) -> object:
+    return "" if value is None else value
 
 
 def _text(value: object, what: str, most_chars: int, *, empty: bool = False) -> str:
@@ -191,13 +195,23 @@ def _read_mapping(path: Path) -> Any:
 
     try:
         text = path.read_text(encoding="utf-8-sig")
-        return json.loads(text) if path.suffix == ".json" else _loader()(text).get_single_data()
+        if path.suffix == ".json":
+            return json.loads(text, object_pairs_hook=_unique)
+        return _loader()(text).get_single_data()
     except OSError as error:
         raise LabelsError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise LabelsError(f"{path}: is not UTF-8 (byte {error.start}); save it as UTF-8") from error
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise LabelsError(f"{path}: cannot be read as YAML or JSON: {error}") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ValueError(f"{key!r} stands twice")
+    return dict(pairs)
 
 
 def _loader() -> Any:
@@ -208,7 +222,9 @@ def _loader() -> Any:
         pass
 
     def mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-        keys = [loader.construct_object(key) for key, _ in node.value]
+        # What `<<` merges in is a default: the mapping's own keys may say otherwise.
+        own = (key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge")
+        keys = [loader.construct_object(key) for key in own]
         for key in keys:
             if keys.count(key) > 1:
                 raise yaml.YAMLError(f"{key!r} stands twice")

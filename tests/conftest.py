@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import psycopg2
 import pytest
 import redis
@@ -23,6 +24,10 @@ from worker.servers import PostgresServer, RedisServer, make_sockets_folder, rem
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE_DATABASE = "template_fenliu"
+
+# A busy machine must not fail an example for being slow.
+hypothesis.settings.register_profile("fenliu", deadline=None)
+hypothesis.settings.load_profile("fenliu")
 
 Fenliu = Callable[..., subprocess.CompletedProcess[str]]
 

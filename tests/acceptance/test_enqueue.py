@@ -107,9 +107,9 @@ def test_a_full_inbox_stops_it_and_wait_goes_on(
     [
         ("no such file",),
         (".",),
-        ("README.md", "--encoding", "klingon"),
-        ("README.md", "--format", "xml"),
-        ("README.md", "--kind", "novel"),
+        ("pyproject.toml", "--encoding", "klingon"),
+        ("pyproject.toml", "--format", "xml"),
+        ("pyproject.toml", "--kind", "novel"),
     ],
 )
 def test_misuse_exits_2(
