@@ -13,7 +13,17 @@ from typing import Any
 import psutil
 
 RESULTS = Path(__file__).resolve().parent / "results"
-PACKAGES = ("celery", "kombu", "redis", "hiredis", "onnxruntime", "tokenizers", "numpy", "sqlalchemy", "psycopg2-binary")
+PACKAGES = (
+    "celery",
+    "kombu",
+    "redis",
+    "hiredis",
+    "onnxruntime",
+    "tokenizers",
+    "numpy",
+    "sqlalchemy",
+    "psycopg2-binary",
+)
 
 
 def header() -> dict[str, Any]:

@@ -15,10 +15,8 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +25,15 @@ import redis
 from sqlalchemy import text as sql
 
 from benchmarks.machine import write_result
+from benchmarks.session import seconds_alone
+from benchmarks.stack import scratch_stack
 from benchmarks.texts import distinct_texts
 from producers.client import Client
 from schemas.settings import Settings, cpu_quota
-from worker import processes
 from worker.database import make_engine
-from worker.inference.classifier import Classifier, Job
+from worker.inference.classifier import Classifier
 from worker.inference.folder import find, shipped_home
-from worker.migrate import migrate
 from worker.pulse import workers
-from worker.servers import PostgresServer, RedisServer, make_sockets_folder, remove_sockets_folder
 
 POLL_S = 0.02
 LIMIT_S = 600.0
@@ -49,48 +46,17 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args(arguments)
     texts = distinct_texts(options.texts)
-    with tempfile.TemporaryDirectory(prefix="fl-") as folder:
-        result = _measure(Path(folder).resolve(), texts, options.rounds)
-    write_result("pipeline", result)
-
-
-def session_alone(classifier: Classifier, texts: Sequence[str], slots: int) -> float:
-    """Seconds for all texts: each of `slots` threads takes half (third, …) of them, evenly by length."""
-    by_length = sorted(texts, key=len)
-    shares = [[Job(text, True, None) for text in by_length[slot::slots]] for slot in range(slots)]
-    with ThreadPoolExecutor(slots) as pool:
-        started = time.perf_counter()
-        list(pool.map(classifier.classify, shares))
-        return time.perf_counter() - started
-
-
-def _measure(home: Path, texts: Sequence[str], rounds: int) -> dict[str, Any]:
-    (home / "run").mkdir()
-    sockets = make_sockets_folder(home)
-    servers = RedisServer(home, sockets), PostgresServer(home, sockets)
-    started = []
-    try:
-        for server in servers:
-            process = server.launch()
-            started.append(process)
-            processes.wait_for(server, process)
-        settings = Settings(home=home, redis_url=servers[0].url, database_url=servers[1].url)
-        migrate(settings)
-        return _rounds(settings, texts, rounds)
-    finally:
-        for process, server in zip(started, servers, strict=False):
-            process.send_signal(server.stop_signal)
-            process.wait(30)
-        remove_sockets_folder(home, str(sockets))
+    with scratch_stack() as settings:
+        write_result("pipeline", _rounds(settings, texts, options.rounds))
 
 
 def _rounds(settings: Settings, texts: Sequence[str], rounds: int) -> dict[str, Any]:
     slots = settings.slots or cpu_quota()
     classifier = Classifier.load(find(settings.model, (shipped_home(),)), run_tokens=settings.run_tokens)
-    session_alone(classifier, texts[:200], slots)  # warm
+    seconds_alone(classifier, texts[:200], slots)  # warm
     measured: list[dict[str, float]] = []
     for number in range(rounds):
-        alone_s = session_alone(classifier, texts, slots)
+        alone_s = seconds_alone(classifier, texts, slots)
         through = _through_the_pipeline(settings, texts, number)
         alone_rate, pipeline_rate = len(texts) / alone_s, len(texts) / through["seconds"]
         measured.append(
@@ -123,7 +89,7 @@ def _through_the_pipeline(settings: Settings, texts: Sequence[str], number: int)
     }
     engine = make_engine(settings)
     begun = time.perf_counter()
-    worker = subprocess.Popen([sys.executable, "-m", "fenliu", "worker"], env=environment)  # noqa: S603 - ours
+    worker = subprocess.Popen([sys.executable, "-m", "fenliu", "worker"], env=environment)
     try:
         with redis.Redis.from_url(settings.redis_url) as client:
             _until(lambda: bool(workers(client, settings.keys)), worker)
