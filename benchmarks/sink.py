@@ -1,26 +1,25 @@
-"""How long the sink takes per item, in batches of 256, one process, against a scratch database of the running server.
+"""How long the sink takes per item, in batches of 256, one process, on a scratch database of the running server.
 
-    python -m benchmarks.sink [OUT.json]
-
-Takes the database server from FENLIU_DATABASE_URL or the running embedded stack; makes a database of its own there
-and drops it afterwards. The model is left out: outcomes are made up, texts are of mixed length.
+Run with `python -m benchmarks.sink`. The server is FENLIU_DATABASE_URL's or the running embedded stack's; the
+scratch database is dropped afterwards. The model is left out: outcomes are made up, texts are of mixed length.
+Wall time has the commit in it; processor time is that of this process and of the server's, and says what the
+sink takes from the model on the same cores.
 """
 
 from __future__ import annotations
 
-import json
 import random
 import statistics
-import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
+import psutil
 from sqlalchemy import make_url, text
 
+from benchmarks.machine import write_result
 from schemas.messages import Entry
 from schemas.names import AssignmentStatus, Kind, Lane, Stage, Task
 from schemas.settings import Settings, load_settings
@@ -31,8 +30,7 @@ from worker.outcome import Assignment, Done, Outcome, Prediction
 from worker.sink import Sink
 
 BATCH_ENTRIES = 256
-BATCHES = 60
-WARM_UP_BATCHES = 5
+BATCHES = 200
 TEAMS = ("billing", "delivery", "returns", "account", "quality", "technical", "sales", "abuse")
 PHRASES = (
     "物流太慢了，等了整整两个星期",
@@ -44,15 +42,13 @@ PHRASES = (
 )
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Measure every case and write or print the results."""
+def main() -> None:
+    """Measure every case and write the results."""
     with scratch(connected(load_settings())) as settings:
-        result = {"unit": "microseconds per item", "batch_entries": BATCH_ENTRIES, "batches": BATCHES}
-        result |= {"cases": measure(settings)}
-    shown = json.dumps(result, indent=2)
-    if arguments:
-        Path(arguments[0]).write_text(shown + "\n", encoding="utf-8")
-    print(shown)  # noqa: T201
+        cases = measure(settings)
+    write_result("sink", {"batch_entries": BATCH_ENTRIES, "batches": BATCHES, "us_per_item": cases})
+    for case, measured in cases.items():
+        print(f"{case:20} {measured}")  # noqa: T201 - a command's output
 
 
 @contextmanager
@@ -74,27 +70,38 @@ def scratch(settings: Settings) -> Iterator[Settings]:
 
 
 def measure(settings: Settings) -> dict[str, dict[str, float]]:
-    """Median and 95th percentile over batches, for items that are new, come again unchanged, or are newer."""
+    """Microseconds per item, for items that are new, come again unchanged, or are newer."""
     engine = make_engine(settings)
     sink = Sink(engine)
+    with engine.connect() as connection:
+        server = psutil.Process(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
     cases = {}
     for kind in Kind:
         first = [batch(kind, number, entry_ms=1_800_000_000_000) for number in range(BATCHES)]
         newer = [batch(kind, number, entry_ms=1_800_000_100_000) for number in range(BATCHES)]
         for case, batches in {"new": first, "again": first, "newer": newer}.items():
-            times_us = []
-            for outcomes in batches:
-                now = datetime.now(UTC)
-                started = time.perf_counter()
-                sink.write(outcomes, now)
-                times_us.append((time.perf_counter() - started) * 1e6 / BATCH_ENTRIES)
-            measured = sorted(times_us[WARM_UP_BATCHES:])
-            cases[f"{kind.value}, {case}"] = {
-                "median": round(statistics.median(measured), 1),
-                "p95": round(measured[int(len(measured) * 0.95)], 1),
-            }
+            cases[f"{kind.value}, {case}"] = timed(sink, batches, server)
     engine.dispose()
     return cases
+
+
+def timed(sink: Sink, batches: Sequence[Sequence[Outcome]], server: psutil.Process) -> dict[str, float]:
+    """Wall time (median and 95th percentile over batches) and processor time (mean) of writing them."""
+    walls_s = []
+    process_before_s, server_before_s = time.process_time(), sum(server.cpu_times()[:2])
+    for outcomes in batches:
+        started = time.perf_counter()
+        sink.write(outcomes, datetime.now(UTC))
+        walls_s.append(time.perf_counter() - started)
+    process_s, server_s = time.process_time() - process_before_s, sum(server.cpu_times()[:2]) - server_before_s
+    walls_s.sort()
+    us_per_item = 1e6 / BATCH_ENTRIES
+    return {
+        "wall_median": round(statistics.median(walls_s) * us_per_item, 1),
+        "wall_p95": round(walls_s[int(len(walls_s) * 0.95)] * us_per_item, 1),
+        "processor_here": round(process_s / len(walls_s) * us_per_item, 1),
+        "processor_server": round(server_s / len(walls_s) * us_per_item, 1),
+    }
 
 
 def batch(kind: Kind, number: int, entry_ms: int) -> list[Outcome]:
@@ -129,4 +136,4 @@ def prediction(task: Task, scores: dict[str, float]) -> Prediction:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

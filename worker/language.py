@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-_LOOKED_AT_CHARS = 120
+_LOOKED_AT_CHARS = 80
 _LATIN = re.compile("[A-Za-z]+")
 _HAN = re.compile("[\u4e00-\u9fff\u3400-\u4dbf]+")
 _KANA_OR_HANGUL = re.compile("[\u3040-\u30ff\uac00-\ud7af]")
 # Characters of written Cantonese that standard written Chinese does not use.
-_CANTONESE = frozenset("嘅咗冇唔喺哋嗰啲佢嚟嘢乜咁噉揾攞瞓啱嘥靚")
+_CANTONESE = re.compile("[嘅咗冇唔喺哋嗰啲佢嚟嘢乜咁噉揾攞瞓啱嘥靚]")
 
 
 def guess(text: str) -> str | None:
@@ -17,10 +17,11 @@ def guess(text: str) -> str | None:
     text = text[:_LOOKED_AT_CHARS]
     if text.isascii():
         return "en" if _LATIN.search(text) else None
-    han = "".join(_HAN.findall(text))
-    if not han or _KANA_OR_HANGUL.search(text):
+    rest = _HAN.sub("", text)
+    han_chars = len(text) - len(rest)
+    if han_chars == 0 or _KANA_OR_HANGUL.search(rest):
         return None
     # A Chinese character is about a word, a Latin letter about a fifth of one.
-    if len(han) * 5 < sum(map(len, _LATIN.findall(text))):
+    if han_chars * 5 < sum(map(len, _LATIN.findall(rest))):
         return "en"
-    return "yue" if len(_CANTONESE.intersection(han)) >= (2 if len(han) > 20 else 1) else "zh"
+    return "yue" if len(_CANTONESE.findall(text)) >= (2 if han_chars > 20 else 1) else "zh"

@@ -113,11 +113,12 @@ def test_the_same_entry_again_changes_nothing(sink: Sink, engine: Engine) -> Non
     statuses = write(sink, *outcomes)
     before = everything(engine)
 
-    # when all are delivered again, taken later, alone and in another order
+    # when all are delivered again and taken later, then every row is as it was
     again = write(sink, *outcomes, received_at=LATER + timedelta(minutes=1))
-    alone = [write(sink, outcome)[0] for outcome in reversed(outcomes)]
+    assert before == everything(engine)
 
-    # then every row is as it was, and the answers are the same
+    # also when they come alone and in another order, and the answers are the same
+    alone = [write(sink, outcome, received_at=LATER + timedelta(minutes=2))[0] for outcome in reversed(outcomes)]
     assert before == everything(engine)
     assert [ReplyStatus.OK, ReplyStatus.OK, ReplyStatus.EXPIRED, ReplyStatus.DEAD] == statuses
     assert statuses == again == list(reversed(alone))
