@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,14 +21,14 @@ def scratch_stack() -> Iterator[Settings]:
         home = Path(folder).resolve()
         (home / "run").mkdir()
         sockets = make_sockets_folder(home)
-        servers = RedisServer(home, sockets), PostgresServer(home, sockets)
-        started = []
+        redis, postgres = RedisServer(home, sockets), PostgresServer(home, sockets)
+        servers: list[RedisServer | PostgresServer] = [redis, postgres]
+        started: list[subprocess.Popen[bytes]] = []
         try:
             for server in servers:
-                process = server.launch()
-                started.append(process)
-                processes.wait_for(server, process)
-            settings = Settings(home=home, redis_url=servers[0].url, database_url=servers[1].url)
+                started.append(server.launch())
+                processes.wait_for(server, started[-1])
+            settings = Settings(home=home, redis_url=redis.url, database_url=postgres.url)
             migrate(settings)
             yield settings
         finally:

@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 from uuid import UUID
 
 from schemas.errors import Code, EntryError
-from schemas.messages import KNOWN_FIELDS
+from schemas.fields import KNOWN_FIELDS
 from schemas.names import DEFAULT_ROUTE_SET, DEFAULT_SOURCE, Kind, Task
 
 

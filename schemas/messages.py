@@ -1,21 +1,35 @@
-"""The inbox entry and the reply: their fields, their rules, their bytes.
+"""The inbox entry and the reply, decoded and encoded.
 
 One set of rules for both ends: producers check with `check_fields` before they send, workers decode with
-`decode`. Pure: no Redis here. Label sets inside an entry are `schemas.labels`'.
+`decode`. Pure: no Redis here. What each field may hold is `schemas.fields`'.
 """
 
 from __future__ import annotations
 
-import base64
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from schemas.errors import Code, EntryError, LabelsError
-from schemas.labels import LabelSet, label_set
+from schemas.errors import Code, EntryError
+from schemas.fields import (
+    MAX_ID_CHARS,
+    MAX_TEXT_CHARS,
+    flag,
+    half_pair,
+    item_text,
+    kind_of,
+    labels_of,
+    meta_of,
+    name_of,
+    reply_stream,
+    tasks_of,
+    template_of,
+    texts,
+    time_of,
+)
+from schemas.labels import LabelSet
 from schemas.names import (
     DEFAULT_ROUTE_SET,
     DEFAULT_SOURCE,
@@ -27,42 +41,9 @@ from schemas.names import (
     Task,
 )
 
-MAX_ID_CHARS = 200
-MAX_TEXT_CHARS = 20_000
-MAX_META_BYTES = 8 * 1024
-MAX_LABELS_BYTES = 256 * 1024
-MAX_JSON_LEVELS = 64
-MAX_TEMPLATE_CHARS = 500
-
-KNOWN_FIELDS = frozenset(
-    [
-        "id",
-        "text",
-        "source",
-        "kind",
-        "tasks",
-        "route_set",
-        "created_at",
-        "updated_at",
-        "deadline",
-        "reply_to",
-        "meta",
-        "model",
-        "labels",
-        "template",
-        "multi_label",
-        "store",
-    ]
-)
-
 _PLAIN_FIELDS = frozenset(["id", "text", "source", "kind"])
 _KINDS = frozenset(kind.value for kind in Kind)
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-_INVISIBLE = " \t\r\n\u3000\u00a0\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-_ENTRY_ID = re.compile(r"(\d{1,20})-(\d{1,20})", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_YES = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,19 +101,19 @@ def entry_time(entry_id: str) -> datetime:
 
 def decode(raw: RawEntry, keys: Keys) -> Entry:
     """The entry that `raw` holds. Raises EntryError with the first rule it breaks."""
-    fields = _texts(raw.fields)
-    entry_id_ = _name(fields, "id")
-    source = _name(fields, "source") if "source" in fields else DEFAULT_SOURCE
-    text = _item_text(fields)
-    kind = _kind(fields)
-    tasks = _tasks(fields["tasks"]) if "tasks" in fields else TASKS_OF_KIND[kind]
+    fields = texts(raw.fields)
+    entry_id_ = name_of(fields, "id")
+    source = name_of(fields, "source") if "source" in fields else DEFAULT_SOURCE
+    text = item_text(fields)
+    kind = kind_of(fields)
+    tasks = tasks_of(fields["tasks"]) if "tasks" in fields else TASKS_OF_KIND[kind]
     added_at = entry_time(raw.entry_id)
     if len(fields) <= 4 and fields.keys() <= {"id", "text", "source", "kind"}:
         return Entry(
             raw.lane, raw.entry_id, entry_id_, text, source, kind, tasks,
             created_at=added_at, updated_at=added_at,
         )  # fmt: skip
-    updated_at = _time(fields, "updated_at") or added_at
+    updated_at = time_of(fields, "updated_at") or added_at
     return Entry(
         lane=raw.lane,
         entry_id=raw.entry_id,
@@ -141,17 +122,17 @@ def decode(raw: RawEntry, keys: Keys) -> Entry:
         source=source,
         kind=kind,
         tasks=tasks,
-        route_set=_name(fields, "route_set") if "route_set" in fields else DEFAULT_ROUTE_SET,
-        created_at=_time(fields, "created_at") or added_at,
+        route_set=name_of(fields, "route_set") if "route_set" in fields else DEFAULT_ROUTE_SET,
+        created_at=time_of(fields, "created_at") or added_at,
         updated_at=updated_at,
-        deadline=_time(fields, "deadline"),
-        reply_to=_reply_to(fields, keys),
-        meta=_meta(fields),
-        model=_name(fields, "model") if "model" in fields else None,
-        labels=_labels(fields),
-        template=_template(fields),
-        multi_label=_flag(fields, "multi_label", default=False),
-        store=_flag(fields, "store", default=True),
+        deadline=time_of(fields, "deadline"),
+        reply_to=reply_stream(fields, keys),
+        meta=meta_of(fields),
+        model=name_of(fields, "model") if "model" in fields else None,
+        labels=labels_of(fields),
+        template=template_of(fields),
+        multi_label=flag(fields, "multi_label", default=False),
+        store=flag(fields, "store", default=True),
     )
 
 
@@ -162,7 +143,7 @@ def check_fields(fields: Mapping[str, str], keys: Keys) -> None:
     try:
         raw = {name.encode(): value.encode() for name, value in fields.items()}
     except UnicodeEncodeError:
-        name = next(name for name, value in fields.items() if _half_pair(name) or _half_pair(value))
+        name = next(name for name, value in fields.items() if half_pair(name) or half_pair(value))
         raise EntryError(Code.NOT_UTF8, name, "holds half of a surrogate pair; remove it") from None
     except AttributeError:
         name, value = next(pair for pair in fields.items() if not all(isinstance(part, str) for part in pair))
@@ -196,8 +177,8 @@ def _plainly_right(fields: Mapping[str, str]) -> bool:
 def identity_of(raw: RawEntry) -> tuple[str, str] | None:
     """(source, id) of an entry that may break other rules, or None if it does not even have these."""
     try:
-        fields = _texts({name: raw.fields[name] for name in (b"id", b"source") if name in raw.fields})
-        return (_name(fields, "source") if "source" in fields else DEFAULT_SOURCE), _name(fields, "id")
+        fields = texts({name: raw.fields[name] for name in (b"id", b"source") if name in raw.fields})
+        return (name_of(fields, "source") if "source" in fields else DEFAULT_SOURCE), name_of(fields, "id")
     except EntryError:
         return None
 
@@ -205,19 +186,9 @@ def identity_of(raw: RawEntry) -> tuple[str, str] | None:
 def reply_to_of(raw: RawEntry, keys: Keys) -> str | None:
     """Where an entry that may break other rules wants its reply, if that much is right."""
     try:
-        return _reply_to(_texts({b"reply_to": raw.fields[b"reply_to"]}), keys)
+        return reply_stream(texts({b"reply_to": raw.fields[b"reply_to"]}), keys)
     except (EntryError, KeyError):
         return None
-
-
-def raw_to_json(fields: Mapping[bytes, bytes]) -> dict[str, Any]:
-    """Raw fields as JSON that Postgres takes: text where it is text, else {"base64": ...}. Loses nothing."""
-    return {_json_key(name): _json_value(value) for name, value in fields.items()}
-
-
-def raw_from_json(fields: Mapping[str, Any]) -> dict[bytes, bytes]:
-    """The inverse of `raw_to_json`."""
-    return {_from_json_key(name): _from_json_value(value) for name, value in fields.items()}
 
 
 def encode_reply(entry_id: str, identity: tuple[str, str], status: ReplyStatus, result: object) -> dict[str, str]:
@@ -229,222 +200,3 @@ def encode_reply(entry_id: str, identity: tuple[str, str], status: ReplyStatus, 
         "status": status.value,
         "result": json.dumps(result, ensure_ascii=False, separators=(",", ":")),
     }
-
-
-def _texts(raw: Mapping[bytes, bytes]) -> dict[str, str]:
-    try:
-        return {name.decode(): value.decode() for name, value in raw.items()}
-    except UnicodeDecodeError:
-        for name, value in raw.items():
-            shown = name.decode("utf-8", "backslashreplace")
-            for part in (name, value):
-                try:
-                    part.decode()
-                except UnicodeDecodeError as error:
-                    raise EntryError(
-                        Code.NOT_UTF8, shown, f"is not UTF-8 at byte {error.start}; encode it as UTF-8"
-                    ) from None
-        raise
-
-
-def _name(fields: Mapping[str, str], name: str) -> str:
-    value = fields.get(name)
-    if value is None:
-        raise EntryError(Code.MISSING_FIELD, name, "is missing; every entry needs it")
-    if not value.strip(_INVISIBLE):
-        raise EntryError(Code.EMPTY_FIELD, name, f"is empty; give 1 to {MAX_ID_CHARS} characters")
-    if len(value) > MAX_ID_CHARS:
-        raise EntryError(Code.TOO_LONG, name, f"has {len(value)} characters; at most {MAX_ID_CHARS} are allowed")
-    if _CONTROL.search(value) or "\n" in value or "\r" in value or "\t" in value:
-        raise EntryError(Code.BAD_CHARACTER, name, "holds a control character; remove it")
-    return value
-
-
-def _item_text(fields: Mapping[str, str]) -> str:
-    text = fields.get("text")
-    if text is None:
-        raise EntryError(Code.MISSING_FIELD, "text", "is missing; every entry needs it")
-    if len(text) > MAX_TEXT_CHARS:
-        raise EntryError(
-            Code.TOO_LONG, "text", f"has {len(text)} characters; at most {MAX_TEXT_CHARS} are allowed: cut it"
-        )
-    # Neither a model nor Postgres can use them, and they come from broken exports of good texts.
-    text = _CONTROL.sub(" ", text)
-    if not text.strip(_INVISIBLE):
-        raise EntryError(Code.EMPTY_FIELD, "text", f"is empty; give 1 to {MAX_TEXT_CHARS} characters")
-    return text
-
-
-def _kind(fields: Mapping[str, str]) -> Kind:
-    value = fields.get("kind")
-    if value is None:
-        return Kind.COMMENT
-    try:
-        return Kind(value)
-    except ValueError:
-        raise EntryError(Code.UNKNOWN_KIND, "kind", f"is {value!r:.60}; use comment or ticket") from None
-
-
-def _tasks(value: str) -> tuple[Task, ...]:
-    names = [name.strip() for name in value.split(",")]
-    try:
-        return tuple(dict.fromkeys(Task(name) for name in names))
-    except ValueError:
-        raise EntryError(
-            Code.UNKNOWN_TASK, "tasks", f"is {value!r:.60}; use sentiment, routing or sentiment,routing"
-        ) from None
-
-
-def _time(fields: Mapping[str, str], name: str) -> datetime | None:
-    value = fields.get(name)
-    if value is None:
-        return None
-    try:
-        if not _RFC3339.fullmatch(value):
-            raise ValueError
-        return datetime.fromisoformat(value.upper()).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise EntryError(
-            Code.BAD_TIME, name, f"is {value!r:.60}; give RFC 3339 with a zone, such as 2026-01-31T08:00:00+08:00"
-        ) from None
-
-
-def _reply_to(fields: Mapping[str, str], keys: Keys) -> str | None:
-    if "reply_to" not in fields:
-        return None
-    value = _name(fields, "reply_to")
-    if not value.startswith(keys.reply_prefix) or value == keys.reply_prefix:
-        raise EntryError(Code.BAD_VALUE, "reply_to", f"must be a stream whose name starts with {keys.reply_prefix}")
-    return value
-
-
-def _meta(fields: Mapping[str, str]) -> Mapping[str, Any]:
-    meta: dict[str, Any] = {}
-    if "meta" in fields:
-        value = _json(fields, "meta", MAX_META_BYTES)
-        if not isinstance(value, dict):
-            raise EntryError(Code.BAD_JSON, "meta", 'must be a JSON object such as {"plan": "free"}')
-        meta = value
-    unknown = fields.keys() - KNOWN_FIELDS
-    if unknown:
-        for name in sorted(unknown):
-            if "\0" in name or "\0" in fields[name]:
-                raise EntryError(Code.BAD_CHARACTER, name.replace("\0", "\\0"), "holds a NUL; remove it")
-            meta.setdefault(name, fields[name])
-        if len(json.dumps(meta, ensure_ascii=False).encode()) > MAX_META_BYTES:
-            raise EntryError(
-                Code.TOO_LONG, "meta", f"is over {MAX_META_BYTES} bytes together with the unknown fields it keeps"
-            )
-    return meta
-
-
-def _json(fields: Mapping[str, str], name: str, most_bytes: int) -> object:
-    value = fields[name]
-    size_bytes = len(value.encode())
-    if size_bytes > most_bytes:
-        raise EntryError(Code.TOO_LONG, name, f"has {size_bytes} bytes; at most {most_bytes} are allowed")
-    try:
-        parsed = json.loads(value, parse_constant=_no_constant)
-        # 1e999 parses to infinity, which is no JSON: let it fail here and not in Postgres.
-        plain = json.dumps(parsed, ensure_ascii=False, allow_nan=False)
-    except (ValueError, RecursionError) as error:
-        raise EntryError(Code.BAD_JSON, name, f"is not valid JSON: {str(error)[:200]}") from None
-    texts, levels = _texts_and_levels(parsed)
-    if levels > MAX_JSON_LEVELS:
-        raise EntryError(Code.BAD_JSON, name, f"is nested over {MAX_JSON_LEVELS} levels deep; make it flatter")
-    if _half_pair(plain) or "\0" in texts:
-        raise EntryError(Code.BAD_JSON, name, "holds \\u0000 or half of a surrogate pair; remove it")
-    return parsed
-
-
-def _texts_and_levels(value: object) -> tuple[str, int]:
-    """All text inside a JSON value, joined, and how deep it is nested."""
-    parts: list[str] = []
-    levels = 0
-    rest = [value]
-    while rest:
-        levels += 1
-        below: list[object] = []
-        for part in rest:
-            match part:
-                case str():
-                    parts.append(part)
-                case dict():
-                    below.extend(part.keys())
-                    below.extend(part.values())
-                case list():
-                    below.extend(part)
-                case _:
-                    pass
-        rest = below
-    return "".join(parts), levels
-
-
-def _no_constant(name: str) -> object:
-    raise ValueError(f"{name} is no JSON value; use null")
-
-
-def _labels(fields: Mapping[str, str]) -> LabelSet | None:
-    if "labels" not in fields:
-        return None
-    try:
-        return label_set(_json(fields, "labels", MAX_LABELS_BYTES))
-    except LabelsError as error:
-        raise EntryError(Code.BAD_LABELS, "labels", str(error)) from None
-
-
-def _template(fields: Mapping[str, str]) -> str | None:
-    value = fields.get("template")
-    if value is None:
-        return None
-    if value.count("{}") != 1 or len(value) > MAX_TEMPLATE_CHARS or "\0" in value:
-        raise EntryError(
-            Code.BAD_VALUE, "template",
-            f"must hold {{}} once, where the label goes, in at most {MAX_TEMPLATE_CHARS} characters",
-        )  # fmt: skip
-    return value
-
-
-def _flag(fields: Mapping[str, str], name: str, *, default: bool) -> bool:
-    value = fields.get(name)
-    if value is None:
-        return default
-    try:
-        return _YES[value.strip().lower()]
-    except KeyError:
-        raise EntryError(Code.BAD_VALUE, name, f"is {value!r:.60}; use yes or no") from None
-
-
-def _half_pair(text: str) -> bool:
-    return any("\ud800" <= ch <= "\udfff" for ch in text)
-
-
-def _storable(value: bytes) -> str | None:
-    try:
-        text = value.decode()
-    except UnicodeDecodeError:
-        return None
-    return None if "\0" in text else text
-
-
-def _json_value(value: bytes) -> Any:
-    text = _storable(value)
-    return {"base64": base64.b64encode(value).decode()} if text is None else text
-
-
-def _from_json_value(value: Any) -> bytes:
-    return base64.b64decode(value["base64"]) if isinstance(value, dict) else str(value).encode()
-
-
-_KEY_MARK = "base64:"
-
-
-def _json_key(name: bytes) -> str:
-    text = _storable(name)
-    if text is None or text.startswith(_KEY_MARK):
-        return _KEY_MARK + base64.b64encode(name).decode()
-    return text
-
-
-def _from_json_key(name: str) -> bytes:
-    return base64.b64decode(name.removeprefix(_KEY_MARK)) if name.startswith(_KEY_MARK) else name.encode()

@@ -17,10 +17,15 @@ from schemas.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A process as it can be told from a later one that got the same pid."""
+    """A process as it can be told from a later one that got the same pid.
+
+    `started` counts from the boot that `boot` names where the system tells it (Linux), so that setting the
+    clock changes neither; elsewhere it is the time of day.
+    """
 
     pid: int
-    started_at_s: float
+    started_s: float
+    boot: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from schemas.messages import RawEntry, entry_order, entry_time, raw_to_json
+from schemas.messages import RawEntry, entry_order, entry_time
 from schemas.names import ItemState, Kind, Task
+from schemas.raw import raw_to_json
 from worker.columnar import Columns
 from worker.language import guess
 from worker.outcome import Dead, Done, Expired, Outcome, Prediction

@@ -22,13 +22,13 @@ from sqlalchemy import Engine
 from schemas.errors import DatabaseUnavailableError, SetupError
 from schemas.manifest import Manifest
 from schemas.settings import Settings
-from worker.cli.worker import other_pool
 from worker.collector import Collector
 from worker.database import make_engine
 from worker.held import Held
 from worker.inbox import Inbox, connect
 from worker.migrate import migrate
 from worker.pipeline import Pipeline
+from worker.pools import refusal
 from worker.pulse import Pulse
 from worker.registry import register_production
 from worker.router import Router
@@ -49,7 +49,7 @@ class CollectorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ha
     def __init__(self, worker: Any, **options: Any) -> None:
         super().__init__(worker, **options)
         if not issubclass(worker.pool_cls, thread.TaskPool | solo.TaskPool):
-            raise SetupError(other_pool(worker.pool_cls.__module__.rpartition(".")[2]))
+            raise SetupError(refusal(worker.pool_cls.__module__.rpartition(".")[2]))
         self._settings: Settings = worker.app.settings
         self._stopping = threading.Event()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from schemas.messages import MAX_TEXT_CHARS
+from schemas.fields import MAX_TEXT_CHARS
 from schemas.names import Lane
 from tests.acceptance.conftest import Place, wait_for
 from tests.conftest import environment, fenliu_command

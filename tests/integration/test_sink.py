@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import Engine, event, text, update
 
 from schemas.errors import DatabaseUnavailableError, RowRefusedError
-from schemas.messages import raw_from_json
 from schemas.names import AssignmentStatus, ItemState, Lane, ReplyStatus, Task
+from schemas.raw import raw_from_json
 from schemas.tables import assignment_events, assignments, dead_letters, items, metadata, outbox, predictions
 from tests.integration.outcomes import NOON, comment, dead, entry, expired, sentiment, ticket
 from worker.outcome import Done, Outcome

@@ -7,10 +7,14 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.conftest import ROOT, environment
 
@@ -29,7 +33,6 @@ MOST_LINES = 300
 MOST_LINES_OF_A_TEST = 500
 LONGER_FILES = {
     "producers/sources.py",  # four formats of one noun
-    "schemas/messages.py",  # the whole contract of an entry in one place
 }
 
 HEAVY = {"celery", "kombu", "onnxruntime", "tokenizers", "transformers", "torch", "sqlalchemy", "psycopg2", "numpy"}
@@ -212,3 +215,37 @@ def test_nothing_unsafe_is_called() -> None:
             ]
             wrong += [f"{path.relative_to(ROOT)}: {match[0]}" for match in calls.finditer(path.read_text())]
     assert [] == wrong
+
+
+@pytest.mark.parametrize(
+    ("lock", "extras"),
+    [
+        ("requirements.lock", {"worker", "embedded"}),
+        ("requirements-dev.lock", {"worker", "embedded", "parquet", "dev"}),
+        ("requirements-training.lock", {"worker", "embedded", "training", "dev"}),
+    ],
+)
+def test_locks_hold_what_the_project_asks_for(lock: str, extras: set[str]) -> None:
+    # Given the pinned versions of a lock, each with hashes
+    content = (ROOT / lock).read_text(encoding="ascii")
+    pins = re.findall(r"^([\w.-]+)==(\S+)(?: ; (.+?))? \\\n    --hash=sha256:[0-9a-f]{64}\b", content, re.M)
+    assert len(re.findall(r"^\w", content, re.M)) == len(pins)
+    here = [(name, version) for name, version, marker in pins if not marker or Marker(marker).evaluate()]
+    pinned = {canonicalize_name(name): version for name, version in here}
+
+    # Then every requirement of its extras is met, and torch is in none
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = [
+        *project["project"]["dependencies"],
+        *(line for extra in extras for line in project["project"]["optional-dependencies"][extra]),
+        *project["dependency-groups"]["build"],
+    ]
+    requirements = [Requirement(line) for line in wanted]
+    unmet = [
+        str(requirement)
+        for requirement in requirements
+        if (not requirement.marker or requirement.marker.evaluate())
+        and not requirement.specifier.contains(pinned.get(canonicalize_name(requirement.name), "0"))
+    ]
+    assert [] == unmet
+    assert "torch" not in pinned

@@ -11,13 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.errors import Code, EntryError
+from schemas.fields import KNOWN_FIELDS, MAX_ID_CHARS, MAX_JSON_LEVELS, MAX_META_BYTES, MAX_TEXT_CHARS
 from schemas.labels import Label, LabelSet
 from schemas.messages import (
-    KNOWN_FIELDS,
-    MAX_ID_CHARS,
-    MAX_JSON_LEVELS,
-    MAX_META_BYTES,
-    MAX_TEXT_CHARS,
     Entry,
     RawEntry,
     check_fields,
@@ -26,11 +22,10 @@ from schemas.messages import (
     entry_order,
     entry_time,
     identity_of,
-    raw_from_json,
-    raw_to_json,
     reply_to_of,
 )
 from schemas.names import Keys, Kind, Lane, ReplyStatus, Task
+from schemas.raw import raw_from_json, raw_to_json
 
 KEYS = Keys()
 ENTRY_ID = "1700000000123-4"
@@ -339,7 +334,8 @@ def test_the_newest_wins_by_time_and_then_by_entry() -> None:
         entry("2026-01-01T00:00:01Z", "8-10"),
         entry("2026-01-01T00:00:01Z", "10-0"),
     ]
-    assert in_order == sorted(in_order[::-1], key=lambda each: each.order)
+    first, second, third, last = in_order
+    assert in_order == sorted([last, second, first, third], key=lambda each: each.order)
 
 
 def test_a_reply_is_flat_text() -> None:

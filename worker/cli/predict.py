@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from schemas.errors import InferenceError, LabelsError, ModelError, SourceError
+from schemas.fields import MAX_TEMPLATE_CHARS
 from schemas.labels import LabelSet, parse_labels_text, read_labels_file
-from schemas.messages import MAX_TEMPLATE_CHARS
 from schemas.names import Task
 from schemas.settings import Settings, cpu_quota, load_settings
 from worker.cli.texts import TextLine, read_texts

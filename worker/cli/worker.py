@@ -9,6 +9,7 @@ import typer
 from schemas.errors import SetupError
 from schemas.settings import load_settings
 from schemas.stack import connected
+from worker.pools import POOLS, refusal
 
 
 def worker(context: typer.Context) -> None:
@@ -42,13 +43,5 @@ def refuse_other_pools(arguments: list[str]) -> None:
             pool = argument.removeprefix("--pool=")
         elif argument.startswith("-P"):
             pool = argument.removeprefix("-P")
-        if pool is not None and pool not in ("threads", "solo"):
-            raise SetupError(other_pool(pool))
-
-
-def other_pool(pool: str) -> str:
-    """Why a pool is refused, and what to use instead."""
-    return (
-        f"pool {pool!r} cannot run Fenliu: its slots share one copy of the model, which needs threads of one "
-        "process; use --pool threads (or solo)"
-    )
+        if pool is not None and pool not in POOLS:
+            raise SetupError(refusal(pool))
