@@ -20,7 +20,7 @@ from schemas.errors import SetupError
 from schemas.stack import Recorded
 from worker.account import Account
 
-_START_TOLERANCE_S = 2.0  # the kernel's boot time, from which start times are counted, moves with the clock
+_SAME_START_S = 0.5
 _POLL_S = 0.02
 _TAIL_BYTES = 1_500
 _MAX_LOG_BYTES = 20_000_000
@@ -101,18 +101,30 @@ def tail(log: Path) -> str:
 
 
 def record(pid: int) -> Recorded:
-    """How to recognise a living process later."""
-    return Recorded(pid, psutil.Process(pid).create_time())
+    """How to recognise a living process later. Raises ProcessLookupError if it has ended."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        # Fields are counted from behind the name, which may hold anything. The 22nd is the start in clock ticks.
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return Recorded(pid, int(fields[19]) / os.sysconf("SC_CLK_TCK"), boot)
+    except FileNotFoundError:
+        pass  # not Linux, or the process is gone: psutil tells which
+    try:
+        return Recorded(pid, psutil.Process(pid).create_time(), "")
+    except psutil.NoSuchProcess:
+        raise ProcessLookupError(pid) from None
 
 
 def find(recorded: Recorded) -> psutil.Process | None:
     """The process if it still lives and is not another one with the same pid."""
     try:
+        now = record(recorded.pid)
         process = psutil.Process(recorded.pid)
-        same = abs(process.create_time() - recorded.started_at_s) < _START_TOLERANCE_S
-        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-    except psutil.NoSuchProcess:
+        alive = process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, ProcessLookupError):
         return None
+    same = now.boot == recorded.boot and abs(now.started_s - recorded.started_s) < _SAME_START_S
+    return process if alive and same else None
 
 
 def stop(recorded: Recorded, ask: signal.Signals, patience_s: float) -> bool:

@@ -20,9 +20,10 @@ import pytest
 import redis
 
 from schemas.settings import Settings
-from schemas.stack import Stack, read_stack, stack_file
+from schemas.stack import Stack, read_stack, running_stack, stack_file
 from tests.conftest import ROOT, environment, fenliu_command
 from tests.models import Home as Models
+from worker.processes import record
 
 DEEP = "一个 很深的 folder with spaces/" * 4
 START_S = 120
@@ -169,7 +170,7 @@ def test_up_serves_until_down_and_keeps_what_it_was_given(stacks: Stacks) -> Non
 def test_what_dies_is_started_again(stacks: Stacks) -> None:
     # Given a stack in the foreground
     up = stacks.begin("up")
-    eventually(lambda: stack_file(stacks.home).exists() and stacks.note().ready, "the stack is ready")
+    eventually(lambda: running_stack(stacks.home) is not None, "the stack is ready")
     before = stacks.pids()
 
     # When its worker and both servers are killed
@@ -214,12 +215,12 @@ def test_a_crash_leaves_nothing_in_the_way(stacks: Stacks) -> None:
     # When two start it again at once
     both = stacks.begin("up"), stacks.begin("up")
     eventually(lambda: sum(process.poll() is None for process in both) == 1, "one gives way")
-    eventually(lambda: stack_file(stacks.home).exists() and stacks.note().ready, "the other is ready")
+    eventually(lambda: running_stack(stacks.home) is not None, "the other is ready")
 
-    # Then what was left of the first is gone, and one works
-    assert [] == [name for name, pid in first.items() if alive(pid)]
+    # Then that one works, and what was left of the first is gone
     second = stacks.pids()
     assert second["supervisor"] in [process.pid for process in both]
+    assert [] == [name for name, pid in first.items() if alive(pid)]
 
     # When that one is killed too, then down stops what it left
     os.kill(second["supervisor"], signal.SIGKILL)
@@ -234,7 +235,8 @@ def test_a_pid_that_someone_else_has_now_is_left_alone(stacks: Stacks) -> None:
         run = stacks.home / "run"
         run.mkdir()
         (run / "lock").touch()
-        old = {"pid": stranger.pid, "started_at_s": time.time() - 86_400}
+        mine = record(stranger.pid)
+        old = {"pid": mine.pid, "started_s": mine.started_s - 60, "boot": mine.boot}
         note = {"ready": True, "redis_url": "", "database_url": "", "sockets": ""}
         stack_file(stacks.home).write_text(json.dumps(note | {"supervisor": old, "children": {"redis": old}}))
 
