@@ -227,6 +227,7 @@ def stop_leftovers(home: Path, say: Say) -> bool:
     if stack is None:
         stack_file(home).unlink(missing_ok=True)
         return False
+    write_stack(home, dataclasses.replace(stack, ready=False))  # its lock is ours now: nobody may take it for alive
     found = False
     for name, recorded in _in_stop_order(stack):
         if processes.find(recorded) is not None:

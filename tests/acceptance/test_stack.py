@@ -170,7 +170,8 @@ def test_up_serves_until_down_and_keeps_what_it_was_given(stacks: Stacks) -> Non
 def test_what_dies_is_started_again(stacks: Stacks) -> None:
     # Given a stack in the foreground
     up = stacks.begin("up")
-    eventually(lambda: running_stack(stacks.home) is not None, "the stack is ready")
+    eventually(lambda: running_stack(stacks.home) is not None or up.poll() is not None, "the stack is ready")
+    assert up.poll() is None, up.communicate()
     before = stacks.pids()
 
     # When its worker and both servers are killed
