@@ -133,12 +133,17 @@ class Collector(threading.Thread):
             self._share.taken(lane)
         return entries
 
+    def _left(self, lane: Lane) -> list[Stale]:
+        """What others have left idle. What is in hand here is not left, even if the pulse is late."""
+        stale = self._inbox.stale(lane, self._settings.claim_idle_s, self._settings.batch_entries)
+        return [entry for entry in stale if not self._held.holds(lane, entry.entry_id)]
+
     def _claim_due(self) -> tuple[Lane, str, int] | None:
         """When it is time to look for left entries: the first that must run alone, if there is one."""
         if time.monotonic() < self._next_claim_at:
             return None
         for lane in Lane:
-            for stale in self._inbox.stale(lane, self._settings.claim_idle_s, self._settings.batch_entries):
+            for stale in self._left(lane):
                 if stale.deliveries >= self._settings.poison_after:
                     return lane, stale.entry_id, stale.deliveries
         return None
@@ -154,8 +159,7 @@ class Collector(threading.Thread):
         if now < self._next_claim_at:
             return []
         for lane in Lane:
-            stale = self._inbox.stale(lane, self._settings.claim_idle_s, self._settings.batch_entries)
-            sound = [entry for entry in stale if entry.deliveries < self._settings.poison_after]
+            sound = [entry for entry in self._left(lane) if entry.deliveries < self._settings.poison_after]
             if sound:
                 claimed = self._inbox.claim(lane, sound, self._settings.claim_idle_s)
                 log.info("claimed", lane=lane.value, entries=len(claimed))

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from schemas.messages import RawEntry
+from schemas.names import Lane
 
 
 class Held:
@@ -18,7 +19,7 @@ class Held:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._entries: dict[tuple[str, str], RawEntry] = {}
+        self._entries: dict[tuple[Lane, str], RawEntry] = {}
         self._in_model_since: dict[int, float] = {}
 
     def add(self, entries: Sequence[RawEntry]) -> None:
@@ -31,6 +32,11 @@ class Held:
         with self._lock:
             for entry in entries:
                 self._entries.pop((entry.lane, entry.entry_id), None)
+
+    def holds(self, lane: Lane, entry_id: str) -> bool:
+        """Whether this entry is in hand."""
+        with self._lock:
+            return (lane, entry_id) in self._entries
 
     def entries(self) -> list[RawEntry]:
         """All that is in hand."""
