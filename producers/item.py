@@ -164,7 +164,7 @@ def _json(name: str, value: object) -> str:
     if isinstance(value, str):
         return str(value)
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_json_default)
+        return _ENCODER.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise EntryError(Code.BAD_JSON, name, f"cannot be written as JSON: {str(error)[:200]}") from None
 
@@ -183,6 +183,7 @@ def _json_default(value: object) -> Any:
             raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_json_default)
 _AS_TEXT: dict[str, Callable[[str, object], str]] = {
     "tasks": _tasks,
     "created_at": _time,

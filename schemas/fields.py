@@ -44,6 +44,7 @@ KNOWN_FIELDS = frozenset(
 )
 
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 INVISIBLE = " \t\r\n\u3000\u00a0\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 _YES = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -170,11 +171,13 @@ def _json(fields: Mapping[str, str], name: str, most_bytes: int) -> object:
     if size_bytes > most_bytes:
         raise EntryError(Code.TOO_LONG, name, f"has {size_bytes} bytes; at most {most_bytes} are allowed")
     try:
-        parsed = json.loads(value, parse_constant=_no_constant)
+        parsed = _DECODER.decode(value)
         # 1e999 parses to infinity, which is no JSON: let it fail here and not in Postgres.
-        plain = json.dumps(parsed, ensure_ascii=False, allow_nan=False)
+        plain = _ENCODER.encode(parsed)
     except (ValueError, RecursionError) as error:
         raise EntryError(Code.BAD_JSON, name, f"is not valid JSON: {str(error)[:200]}") from None
+    if "\\u" not in value and value.count("{") + value.count("[") <= MAX_JSON_LEVELS:
+        return parsed  # neither escapes nor depth to look for
     texts, levels = _texts_and_levels(parsed)
     if levels > MAX_JSON_LEVELS:
         raise EntryError(Code.BAD_JSON, name, f"is nested over {MAX_JSON_LEVELS} levels deep; make it flatter")
@@ -208,6 +211,10 @@ def _texts_and_levels(value: object) -> tuple[str, int]:
 
 def _no_constant(name: str) -> object:
     raise ValueError(f"{name} is no JSON value; use null")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
 def labels_of(fields: Mapping[str, str]) -> LabelSet | None:
@@ -246,4 +253,4 @@ def flag(fields: Mapping[str, str], name: str, *, default: bool) -> bool:
 
 def half_pair(text: str) -> bool:
     """Whether half of a surrogate pair stands in `text`, which no UTF-8 can hold."""
-    return any("\ud800" <= ch <= "\udfff" for ch in text)
+    return _HALF_PAIR.search(text) is not None
