@@ -1,9 +1,8 @@
-"""How long the sink takes per item, in batches of 256, one process, on a scratch database of the running server.
+"""How long the sink takes per item, in batches of 256, one process, on a Postgres of its own.
 
-Run with `python -m benchmarks.sink`. The server is FENLIU_DATABASE_URL's or the running embedded stack's; the
-scratch database is dropped afterwards. The model is left out: outcomes are made up, texts are of mixed length.
-Wall time has the commit in it; processor time is that of this process and of the server's, and says what the
-sink takes from the model on the same cores.
+Run with `python -m benchmarks.sink`. The model is left out: outcomes are made up, texts are of mixed length. Wall
+time has the commit in it; processor time is that of this process and of the server's, and says what the sink takes
+from the model on the same cores.
 """
 
 from __future__ import annotations
@@ -11,21 +10,18 @@ from __future__ import annotations
 import random
 import statistics
 import time
-import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import psutil
-from sqlalchemy import make_url, text
+from sqlalchemy import text
 
 from benchmarks.machine import write_result
+from benchmarks.stack import scratch_stack
 from schemas.messages import Entry
 from schemas.names import AssignmentStatus, Kind, Lane, Stage, Task
-from schemas.settings import Settings, load_settings
-from schemas.stack import connected
+from schemas.settings import Settings
 from worker.database import make_engine
-from worker.migrate import migrate
 from worker.outcome import Assignment, Done, Outcome, Prediction
 from worker.sink import Sink
 
@@ -42,31 +38,13 @@ PHRASES = (
 )
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> None:  # noqa: ARG001 - as every benchmark
     """Measure every case and write the results."""
-    with scratch(connected(load_settings())) as settings:
+    with scratch_stack() as settings:
         cases = measure(settings)
     write_result("sink", {"batch_entries": BATCH_ENTRIES, "batches": BATCHES, "us_per_item": cases})
     for case, measured in cases.items():
         print(f"{case:20} {measured}")  # noqa: T201 - a command's output
-
-
-@contextmanager
-def scratch(settings: Settings) -> Iterator[Settings]:
-    """Settings on a migrated database that is gone afterwards."""
-    name = f"fenliu_bench_{uuid.uuid4().hex[:8]}"
-    admin = make_engine(settings, statement_timeout_s=0).execution_options(isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    url = make_url(settings.database_url).set(database=name).render_as_string(hide_password=False)
-    try:
-        own = settings.model_copy(update={"database_url": url})
-        migrate(own)
-        yield own
-    finally:
-        with admin.connect() as connection:
-            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-        admin.dispose()
 
 
 def measure(settings: Settings) -> dict[str, dict[str, float]]:

@@ -1,0 +1,125 @@
+"""docs/performance.md from the results that the benchmarks wrote. Nothing in it is written by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import RESULTS
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
+
+
+def main() -> None:
+    """Write the page from what results there are."""
+    parts = ["# Performance", _INTRODUCTION]
+    for name, section in (("pipeline", _pipeline), ("session", _session), ("producing", _producing), ("sink", _sink)):
+        path = RESULTS / f"{name}.json"
+        if path.exists():
+            result = json.loads(path.read_text(encoding="utf-8"))
+            parts += [section(result), _machine(result["machine"], path.name)]
+    PAGE.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    print(f"wrote docs/{PAGE.name}")  # noqa: T201 - a command's output
+
+
+_INTRODUCTION = (
+    "Made by `make bench` from the files in `benchmarks/results/`, which it writes as well. Machines differ and are\n"
+    "noisy: read ratios taken in one run, not single figures."
+)
+
+
+def _pipeline(result: dict[str, Any]) -> str:
+    rows = [
+        [
+            str(number),
+            f"{row['session_alone_texts_per_s']:.1f}",
+            f"{row['pipeline_texts_per_s']:.1f}",
+            f"{row['share']:.3f}",
+            f"{row['peak_rss_mib']:.0f}",
+            f"{row['ready_s']:.2f}",
+        ]
+        for number, row in enumerate(result["rounds"], 1)
+    ]
+    head = [
+        "round",
+        "session alone, texts/s",
+        "pipeline, texts/s",
+        "share",
+        "worker's peak memory, MiB",
+        "ready after, s",
+    ]
+    return (
+        "## From XADD to committed row\n\n"
+        f"{result['texts']:,} distinct texts through Redis, {result['slots']} slots and Postgres, against the same "
+        f"model's session alone\non the same texts in memory, sorted by length, in runs of {result['run_tokens']} "
+        f"tokens, tokenization included, in turn. Model\n{result['model']}. Median share: "
+        f"**{result['share_median']:.3f}**.\n\n" + _table(head, rows)
+    )
+
+
+def _session(result: dict[str, Any]) -> str:
+    rows = [
+        [
+            row["order"],
+            str(row["run_tokens"]) if row["order"] == "sorted" else f"{row['at_once']} texts",
+            f"{row['slots']} x {row['threads']}",
+            f"{row['texts_per_s']:.1f}",
+        ]
+        for row in result["settings"]
+    ]
+    head = ["order", "a run holds, tokens or texts", "slots x threads of each", "texts/s"]
+    return (
+        "## The session alone\n\n"
+        f"{result['texts']:,} texts of {result['tokens'] / result['texts']:.1f} tokens on average; tokenizing takes "
+        f"{result['tokenizing_us_per_text']:.0f} µs a text.\n\n" + _table(head, rows)
+    )
+
+
+def _producing(result: dict[str, Any]) -> str:
+    names = {
+        "mapping": "`enqueue_many`, mappings",
+        "item": "`enqueue_many`, `Item`s",
+        "item_with_times_and_meta": "`enqueue_many`, `Item`s with times and meta",
+        "one_by_one": "`enqueue`, one by one",
+        "bare_redis_pipeline": "redis-py's pipeline, nothing checked",
+    }
+    rows = [
+        [names[name], f"{case['per_s_median']:,}", f"{case['per_s_worst']:,} to {case['per_s_best']:,}"]
+        for name, case in result["cases"].items()
+    ]
+    return (
+        "## Producing\n\nItems that one Python process adds to an inbox per second, every one checked by the workers' "
+        "rules.\n\n" + _table(["through", "a second, median", "worst to best run"], rows)
+    )
+
+
+def _sink(result: dict[str, Any]) -> str:
+    rows = [
+        [case, str(row["wall_median"]), str(row["wall_p95"]), str(row["processor_here"]), str(row["processor_server"])]
+        for case, row in result["us_per_item"].items()
+    ]
+    head = ["case", "µs an item, median", "95th percentile", "of processor here", "of processor in Postgres"]
+    return (
+        "## Writing\n\n"
+        f"One transaction of {result['batch_entries']} outcomes at a time, one process, durable Postgres.\n\n"
+        + _table(head, rows)
+    )
+
+
+def _machine(machine: dict[str, Any], file: str) -> str:
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items() if version)
+    return (
+        f"<sub>benchmarks/results/{file}: {machine['processor']}, {machine['cpus']} CPUs, {machine['memory_gib']} GiB, "
+        f"{machine['system']}, Python {machine['python']}, {packages}; commit {machine['commit']}, "
+        f"{machine['measured_at']}</sub>"
+    )
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    main()
