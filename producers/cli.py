@@ -87,9 +87,11 @@ def enqueue(
 ) -> None:
     """Put the items of a file or a pipe into an inbox.
 
-    Columns are named as the fields of an inbox entry (id, text, source, kind, created_at, meta, …); other
-    columns are kept with the item. Rows without an id get one made of file name, line and text, so that the
-    same file enqueued twice makes no item twice. Exits 1 if any row was refused; the others are enqueued.
+    Columns are named as the fields of an inbox entry (id, text, source, kind,
+    created_at, meta, …); other columns are kept with the item. Rows without an
+    id get one made of file name, line and text, so that the same file enqueued
+    twice makes no item twice. Exits 1 if any row was refused; the others are
+    enqueued.
     """
     _check_arguments(file, encoding)
     settings = connected(load_settings())

@@ -77,9 +77,10 @@ def replay(
     by: Annotated[str | None, typer.Option(help="Who does it. Default: the user's name.")] = None,
     as_json: _AsJson = False,
 ) -> None:
-    """Send dead letters back to their inbox, as they were, with the time of the first entry.
+    """Send dead letters back to their inbox, as they were.
 
-    What is still wrong makes a new dead letter.
+    They keep the time of the first entry, so that what is newer stays. What is
+    still wrong makes a new dead letter.
     """
     which = _chosen(Filter(ids or (), code, source, _time(since), again), everything)
     settings = connected(load_settings())

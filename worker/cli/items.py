@@ -43,10 +43,12 @@ def show(source: _Source, item_id: _ItemId, as_json: _AsJson = False) -> None:
 
 @app.command()
 def delete(source: _Source, item_id: _ItemId, as_json: _AsJson = False) -> None:
-    """Erase an item everywhere: rows, history, reviews, dead letters, entries still in an inbox.
+    """Erase an item everywhere.
 
-    An entry that a worker is classifying at this very moment still gets its row: run it again then. Not reached:
-    backups, and Redis' append-only file until it is rewritten.
+    Its rows, history, reviews and dead letters, and entries still in an inbox.
+    An entry that a worker is classifying at this very moment still gets its row:
+    run it again then. Not reached: backups, and Redis' append-only file until it
+    is rewritten.
     """
     settings = connected(load_settings())
     with inbox.connect(settings) as server:

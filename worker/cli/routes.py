@@ -35,9 +35,10 @@ def apply(
     by: Annotated[str | None, typer.Option(help="Who applies it. Default: the user's name.")] = None,
     as_json: _AsJson = False,
 ) -> None:
-    """Make the teams of a file the current version of their route set. Workers follow within seconds.
+    """Make the teams of a file the current version of their route set.
 
-    Nothing is changed if the current version is the same already.
+    Workers follow within seconds. Nothing is changed if the current version is
+    the same already.
     """
     route_set = read_routes_file(file)
     applied = routes.apply(_engine(), route_set, by or getpass.getuser())
