@@ -7,6 +7,8 @@ from pathlib import Path
 
 SAMPLE = Path(__file__).resolve().parents[1] / "producers" / "sample"
 
+_TURNS = 7
+
 
 def sample_texts() -> list[str]:
     """Every text of the shipped comments and tickets, each once, in file order."""
@@ -24,12 +26,12 @@ def distinct_texts(count: int) -> list[str]:
     """
     originals = sample_texts()
     found = dict.fromkeys(originals[:count])
-    turn = 1
-    while len(found) < count:
+    for turn in range(1, _TURNS):
         for text in originals:
-            cut = (len(text) * turn) // 7 or 1
-            found.setdefault(text[cut:] + text[:cut])
             if len(found) == count:
-                break
-        turn += 1
+                return list(found)
+            cut = len(text) * turn // _TURNS or 1
+            found.setdefault(text[cut:] + text[:cut])
+    if len(found) < count:
+        raise ValueError(f"the sample gives {len(found)} distinct texts, not {count}")
     return list(found)
