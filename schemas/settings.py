@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     model: str = Field("fenliu-e5", description="Model in production: name or name/version.")
     provider: Literal["cpu"] = Field("cpu", description="Execution provider of ONNX Runtime.")
     routes_poll_s: float = Field(2.0, gt=0, le=5, description="Time between looks for a new route set version.")
-    triage_threshold: float = Field(0.35, ge=0, le=1, description="Score below which a ticket goes to triage.")
+    triage_threshold: float = Field(0.5, ge=0, le=1, description="Score below which a ticket goes to triage.")
     triage_margin: float = Field(0.0, ge=0, le=1, description="Lead over the next team below which it goes to triage.")
 
     reply_max_entries: int = Field(10_000, ge=1, description="Entries kept in a reply stream.")
