@@ -54,7 +54,8 @@ lock: venv-dev ## Renew the lock files from pyproject.toml
 model: venv-training ## Make the default model again from registry packages alone (hours)
 	@$(TRAINING_VENV)/bin/python -m fenliu train default
 
-test-training: venv-training ## Run the tests of training, with torch
+test-training: venv-training ## Check types and run the tests of training, with torch
+	@$(TRAINING_VENV)/bin/python -m mypy training
 	@$(TRAINING_VENV)/bin/python -m pytest tests/training
 
 clean: ## Remove environments, caches and build output; data in .fenliu stays
