@@ -94,6 +94,8 @@ def main() -> None:
         _front_door().main(prog_name="fenliu")
     except FenliuError as error:
         _fail(str(error))
+    except PermissionError as error:
+        _fail(f"{error.filename or 'this'}: {error.strerror}; does it belong to another user?")
     except ModuleNotFoundError as error:
         hint = _missing_extra(error)
         if hint is None:
