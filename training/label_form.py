@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +12,17 @@ from training.dev_sets import RoutingSet
 from training.runner import Runner
 
 FloatArray = npt.NDArray[np.float64]
-PREFIXES = ("", "passage: ")
-TEMPLATES = ("{}", "这是关于{}的。")
-DESCRIPTION_TEMPLATES = ("{label}：{description}", "{description}", "{label}。{description}", "{label} - {description}")
+PREFIX = ""
+"""Labels are encoded like texts: over all forms that was better than the prefix for documents (0.773 to 0.762)."""
+TEMPLATE = "{}"
+"""Sentences around a bare label gained nothing beyond the noise of the dev sets."""
+DESCRIPTION_TEMPLATES = (
+    "{label}：{description}",
+    "{description}",
+    "{label}。{description}",
+    "{label} - {description}",
+    "{label} — {description}",
+)
 
 
 @dataclass(frozen=True)
@@ -65,8 +72,8 @@ def choose(
 ) -> tuple[LabelForm, dict[str, float]]:
     """The form with the best mean accuracy over the sets (the first of equals), and its accuracy per set."""
     best: tuple[float, LabelForm, dict[str, float]] | None = None
-    for prefix, template, description_template in product(PREFIXES, TEMPLATES, DESCRIPTION_TEMPLATES):
-        form = LabelForm(prefix, template, description_template)
+    for description_template in DESCRIPTION_TEMPLATES:
+        form = LabelForm(PREFIX, TEMPLATE, description_template)
         found = {s.name: similarities(runner, s, form, neutral, text_prefix).accuracy for s in sets}
         mean = float(np.mean(list(found.values())))
         if best is None or mean > best[0] + 1e-9:
