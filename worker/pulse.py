@@ -66,12 +66,14 @@ class Pulse(threading.Thread):
         """Beat until stopped; then take the heartbeat away."""
         # The refresh must come several times within claim_idle_s, or others take what is being worked on.
         beat_s = min(self._settings.heartbeat_s, self._settings.claim_idle_s / 4)
-        while not self.stopped.wait(beat_s):
+        while True:
             self._end_if_hung()
             try:
                 self.beat()
             except InboxUnavailableError as error:
                 log.warning("heartbeat_failed", reason=str(error)[:200])
+            if self.stopped.wait(beat_s):
+                break
         try:
             with translated():
                 self._client.delete(self._key)
