@@ -169,9 +169,7 @@ class Inbox:
 
     def _drop(self, idle_s: float, consumer: str) -> int:
         arguments = [GROUP, int(idle_s * 1000), consumer]
-        return sum(
-            self._grouped(partial(self._drop_script, [key], arguments)) for key in self._keys.inboxes.values()
-        )
+        return sum(self._grouped(partial(self._drop_script, [key], arguments)) for key in self._keys.inboxes.values())
 
     def _read(self, streams: dict[str, str], count: int, block_ms: int | None) -> list[RawEntry]:
         answer = self._grouped(

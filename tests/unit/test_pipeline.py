@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from worker.router import RouteSetVersion
 
 from schemas.errors import Code
 from schemas.labels import Label, LabelSet
@@ -17,6 +16,7 @@ from tests.models import Home
 from worker.inference.classifier import Classifier
 from worker.outcome import Dead, Done, Expired
 from worker.pipeline import Pipeline
+from worker.router import RouteSetVersion
 from worker.shelf import Shelf
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
