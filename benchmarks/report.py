@@ -36,6 +36,7 @@ def _pipeline(result: dict[str, Any]) -> str:
             f"{row['session_alone_texts_per_s']:.1f}",
             f"{row['pipeline_texts_per_s']:.1f}",
             f"{row['share']:.3f}",
+            f"{row['processor_share']:.3f}",
             f"{row['peak_rss_mib']:.0f}",
             f"{row['ready_s']:.2f}",
         ]
@@ -54,7 +55,8 @@ def _pipeline(result: dict[str, Any]) -> str:
         f"{result['texts']:,} distinct texts through Redis, {result['slots']} slots and Postgres, against the same "
         f"model's session alone\non the same texts in memory, sorted by length, in runs of {result['run_tokens']} "
         f"tokens, tokenization included, in turn. Model\n{result['model']}. Median share: "
-        f"**{result['share_median']:.3f}**.\n\n" + _table(head, rows)
+        f"**{result['share_median']:.3f}**; by processor time of the worker against the session's, "
+        f"**{result['processor_share_median']:.3f}**.\n\n" + _table(head, rows)
     )
 
 
