@@ -13,7 +13,7 @@ import pytest
 from schemas.fields import MAX_TEXT_CHARS
 from schemas.names import Lane
 from tests.acceptance.conftest import Place, wait_for
-from tests.conftest import environment, fenliu_command
+from tests.conftest import ROOT, environment, fenliu_command
 
 
 def _current(place: Place, item_id: str) -> dict[str, str]:
@@ -209,6 +209,21 @@ app.send_task("fenliu.enqueue", kwargs={"items": [{"id": "c2", "text": "差"}, {
     wait_for(lambda: place.one("SELECT count(*) FROM items WHERE state = 'done'") == 2, 60, "two rows")
     wait_for(lambda: place.one("SELECT count(*) FROM dead_letters") == 1, 60, "one dead letter")
     assert [({"n": 1},)] == place.rows("SELECT meta FROM items WHERE item_id = 'c1'")
+
+
+def test_celerys_own_command_finds_the_app(place: Place) -> None:
+    # As beat in docker-compose.yml, Flower and remote control do
+    done = subprocess.run(
+        [sys.executable, "-m", "celery", "--app", "worker.app", "report"],
+        env=environment(place.settings),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stderr
+    assert "transport:redis" in done.stdout
 
 
 @pytest.mark.parametrize("pool", ["prefork", "eventlet", "gevent"])
