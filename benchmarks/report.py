@@ -47,6 +47,7 @@ def _pipeline(result: dict[str, Any]) -> str:
         "session alone, texts/s",
         "pipeline, texts/s",
         "share",
+        "share by processor time",
         "worker's peak memory, MiB",
         "ready after, s",
     ]

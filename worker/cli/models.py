@@ -88,7 +88,7 @@ def _row(model: Listed, production: Path | None) -> dict[str, Any]:
 
 
 def _table(listed: list[Listed], production: Path | None) -> Table:
-    table = Table("", "model", "tasks", "size", "licence", "measured", box=None, header_style="bold")
+    table = Table("", "model", "tasks", "size", "licence", "accuracy on", box=None, header_style="bold")
     for model in listed:
         mark = "*" if model.folder == production else ""
         if model.manifest is None:
@@ -96,9 +96,18 @@ def _table(listed: list[Listed], production: Path | None) -> Table:
             continue
         manifest: Manifest = model.manifest
         size = f"{size_bytes(model.folder, manifest) / 1e6:.0f} MB"
-        measured = Text("\n".join(_leaves(manifest.metrics)))
+        measured = Text("\n".join(_accuracies(manifest.metrics)) or "-")
         table.add_row(mark, model.id, ", ".join(manifest.tasks), size, Text(manifest.licence), measured)
     return table
+
+
+def _accuracies(value: object, name: str = "") -> list[str]:
+    """The accuracies among metrics, as lines `data: 0.9`; `show` tells the rest."""
+    if not isinstance(value, dict):
+        return []
+    own = [f"{name}: {value['accuracy']}"] if name and "accuracy" in value else []
+    inner = ((f"{name}.{key}" if name else str(key), part) for key, part in value.items())
+    return own + [line for inner_name, part in inner for line in _accuracies(part, inner_name)]
 
 
 def _leaves(value: object, name: str = "") -> list[str]:
