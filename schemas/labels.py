@@ -142,8 +142,11 @@ def parse_labels_text(text: str) -> LabelSet:
 
 
 def read_labels_file(path: Path) -> LabelSet:
-    """A labels file, YAML or JSON. Raises LabelsError."""
+    """A labels file, YAML or JSON; a routes file, told by its `route_set` and `teams`, will do. Raises LabelsError."""
     content = _read_mapping(path)
+    if isinstance(content, Mapping) and content.keys() == {"route_set", "teams"}:
+        routes = read_routes_file(path)
+        return LabelSet(tuple(label for label in routes.labels.labels if label.name not in routes.disabled))
     try:
         return label_set(content)
     except LabelsError as error:

@@ -216,3 +216,11 @@ def test_the_shipped_routes_are_right() -> None:
 def test_label_sets_are_values() -> None:
     value: Any = {"a": {"examples": ["x"]}}
     assert hash(label_set(value)) == hash(label_set(value))
+
+
+def test_a_routes_file_will_do_as_a_labels_file(tmp_path: Path) -> None:
+    # Given a routes file with one team that is disabled
+    path = tmp_path / "routes.yaml"
+    path.write_text("route_set: default\nteams:\n  物流: 快递\n  旧: {description: 旧, enabled: false}\n", "utf-8")
+    # When it is read as labels, then the others are the labels
+    assert LabelSet((Label("物流", "快递"),)) == read_labels_file(path)
