@@ -33,7 +33,7 @@ from producers.client import Client
 from schemas.settings import Settings, cpu_quota
 from worker.database import make_engine
 from worker.inference.classifier import Classifier
-from worker.inference.folder import find, shipped_home
+from worker.inference.folder import find, model_homes
 from worker.pulse import workers
 
 POLL_S = 0.02
@@ -53,7 +53,9 @@ def main(arguments: Sequence[str] = ()) -> None:
 
 def _rounds(settings: Settings, texts: Sequence[str], rounds: int) -> dict[str, Any]:
     slots = settings.slots or cpu_quota()
-    classifier = Classifier.load(find(settings.model, (shipped_home(),)), run_tokens=settings.run_tokens)
+    classifier = Classifier.load(
+        find(settings.model, model_homes(settings.models_home)), run_tokens=settings.run_tokens
+    )
     seconds_alone(classifier, texts[:200], slots)  # warm
     measured: list[dict[str, float]] = []
     for number in range(rounds):

@@ -103,17 +103,16 @@ def decode(raw: RawEntry, keys: Keys) -> Entry:
     """The entry that `raw` holds. Raises EntryError with the first rule it breaks."""
     fields = texts(raw.fields)
     entry_id_ = name_of(fields, "id")
-    source = name_of(fields, "source") if "source" in fields else DEFAULT_SOURCE
+    source = _source(fields)
     text = item_text(fields)
     kind = kind_of(fields)
     tasks = tasks_of(fields["tasks"]) if "tasks" in fields else TASKS_OF_KIND[kind]
     added_at = entry_time(raw.entry_id)
-    if len(fields) <= 4 and fields.keys() <= {"id", "text", "source", "kind"}:
+    if _PLAIN_FIELDS.issuperset(fields):
         return Entry(
             raw.lane, raw.entry_id, entry_id_, text, source, kind, tasks,
             created_at=added_at, updated_at=added_at,
         )  # fmt: skip
-    updated_at = time_of(fields, "updated_at") or added_at
     return Entry(
         lane=raw.lane,
         entry_id=raw.entry_id,
@@ -124,7 +123,7 @@ def decode(raw: RawEntry, keys: Keys) -> Entry:
         tasks=tasks,
         route_set=name_of(fields, "route_set") if "route_set" in fields else DEFAULT_ROUTE_SET,
         created_at=time_of(fields, "created_at") or added_at,
-        updated_at=updated_at,
+        updated_at=time_of(fields, "updated_at") or added_at,
         deadline=time_of(fields, "deadline"),
         reply_to=reply_stream(fields, keys),
         meta=meta_of(fields),
@@ -178,9 +177,13 @@ def identity_of(raw: RawEntry) -> tuple[str, str] | None:
     """(source, id) of an entry that may break other rules, or None if it does not even have these."""
     try:
         fields = texts({name: raw.fields[name] for name in (b"id", b"source") if name in raw.fields})
-        return (name_of(fields, "source") if "source" in fields else DEFAULT_SOURCE), name_of(fields, "id")
+        return _source(fields), name_of(fields, "id")
     except EntryError:
         return None
+
+
+def _source(fields: Mapping[str, str]) -> str:
+    return name_of(fields, "source") if "source" in fields else DEFAULT_SOURCE
 
 
 def reply_to_of(raw: RawEntry, keys: Keys) -> str | None:

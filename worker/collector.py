@@ -63,12 +63,13 @@ class Collector(threading.Thread):
                 if not grouped:
                     self._inbox.ensure_groups()
                     grouped = True
-                suspects = self._claim_due()
-                if suspects is not None:
+                left = self._left_by_others()
+                suspect = next((entry for entry in left if entry[1].deliveries >= self._settings.poison_after), None)
+                if suspect is not None:
                     taken += self._take_other_slots()
-                    entries = self._claim_suspect(*suspects) if taken == self._slots else []
+                    entries = self._claim_suspect(*suspect) if taken == self._slots else []
                 else:
-                    entries = self._next()
+                    entries = self._claim_sound(left) or self._next()
                 pause_s = _TICK_S
             except InboxUnavailableError as error:
                 self._free.release(taken)
@@ -93,7 +94,7 @@ class Collector(threading.Thread):
     def _hand_over(self, entries: list[RawEntry], taken: int) -> None:
         if self._stopping.is_set():
             self._free.release(taken)
-            self._give_back(entries)
+            self._inbox.give_back(entries)
             return
         self._held.add(entries)
 
@@ -108,20 +109,11 @@ class Collector(threading.Thread):
         except RuntimeError as error:  # the pool has been shut down under us
             self._held.remove(entries)
             self._free.release(taken)
-            self._give_back(entries)
+            self._inbox.give_back(entries)
             log.warning("pool_closed", reason=str(error))
 
-    def _give_back(self, entries: Sequence[RawEntry]) -> None:
-        try:
-            self._inbox.release(entries)
-        except InboxUnavailableError as error:
-            log.warning("release_failed", entries=len(entries), reason=str(error)[:200])
-
     def _next(self) -> list[RawEntry]:
-        """A batch: what dead workers left, else what is new, else whatever comes within idle_poll_s."""
-        claimed = self._claim_stale()
-        if claimed:
-            return claimed
+        """A batch of what is new, else whatever comes within idle_poll_s."""
         most = self._settings.batch_entries
         for lane in self._share.order():
             entries = self._inbox.read(lane, most)
@@ -133,39 +125,38 @@ class Collector(threading.Thread):
             self._share.taken(lane)
         return entries
 
-    def _left(self, lane: Lane) -> list[Stale]:
-        """What others have left idle. What is in hand here is not left, even if the pulse is late."""
-        stale = self._inbox.stale(lane, self._settings.claim_idle_s, self._settings.batch_entries)
-        return [entry for entry in stale if not self._held.holds(lane, entry.entry_id)]
+    def _left_by_others(self) -> list[tuple[Lane, Stale]]:
+        """What dead workers left, live first; looked for every quarter of claim_idle_s, and on while there is some.
 
-    def _claim_due(self) -> tuple[Lane, str, int] | None:
-        """When it is time to look for left entries: the first that must run alone, if there is one."""
+        What is in hand here is not left, even if the pulse is late.
+        """
         if time.monotonic() < self._next_claim_at:
-            return None
-        for lane in Lane:
-            for stale in self._left(lane):
-                if stale.deliveries >= self._settings.poison_after:
-                    return lane, stale.entry_id, stale.deliveries
-        return None
-
-    def _claim_suspect(self, lane: Lane, entry_id: str, deliveries: int) -> list[RawEntry]:
-        """Only this one is claimed, so that only its own failures count against it."""
-        log.warning("runs_alone", lane=lane.value, entry_id=entry_id, deliveries=deliveries + 1)
-        return self._inbox.claim(lane, [Stale(entry_id, deliveries)], self._settings.claim_idle_s)
-
-    def _claim_stale(self) -> list[RawEntry]:
-        """Entries that dead workers left, up to a batch."""
-        now = time.monotonic()
-        if now < self._next_claim_at:
             return []
+        most, idle_s = self._settings.batch_entries, self._settings.claim_idle_s
+        left = [
+            (lane, stale)
+            for lane in Lane
+            for stale in self._inbox.stale(lane, idle_s, most)
+            if not self._held.holds(lane, stale.entry_id)
+        ]
+        if not left:
+            self._next_claim_at = time.monotonic() + idle_s / 4
+        return left
+
+    def _claim_suspect(self, lane: Lane, suspect: Stale) -> list[RawEntry]:
+        """Only this one is claimed, so that only its own failures count against it."""
+        log.warning("runs_alone", lane=lane.value, entry_id=suspect.entry_id, deliveries=suspect.deliveries + 1)
+        return self._inbox.claim(lane, [suspect], self._settings.claim_idle_s)
+
+    def _claim_sound(self, left: Sequence[tuple[Lane, Stale]]) -> list[RawEntry]:
+        """Up to a batch of one inbox of what is left, as far as no other worker was quicker."""
         for lane in Lane:
-            sound = [entry for entry in self._left(lane) if entry.deliveries < self._settings.poison_after]
-            if sound:
-                claimed = self._inbox.claim(lane, sound, self._settings.claim_idle_s)
+            of_lane = [stale for stale_lane, stale in left if stale_lane is lane]
+            if of_lane:
+                claimed = self._inbox.claim(lane, of_lane, self._settings.claim_idle_s)
                 log.info("claimed", lane=lane.value, entries=len(claimed))
                 if claimed:
-                    return claimed  # and look again at once: there may be more
-        self._next_claim_at = now + self._settings.claim_idle_s / 4
+                    return claimed
         return []
 
     def _take_other_slots(self) -> int:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 import redis
+import structlog
 
 from schemas.errors import InboxUnavailableError
 from schemas.messages import RawEntry
@@ -20,6 +21,7 @@ from schemas.names import GROUP, Keys, Lane
 from schemas.settings import Settings
 
 T = TypeVar("T")
+log = structlog.get_logger(__name__)
 
 FREE_NOW_IDLE_MS: Final = 2**31
 """Idle time given to released entries: over every claim_idle_s, so that anyone may claim them at once."""
@@ -141,6 +143,13 @@ class Inbox:
         """Give entries back: free at once for any consumer, and this delivery does not count."""
         for lane, ids, deliveries in _by_lane_and_deliveries(entries):
             self._xclaim_justid(lane, ids, idle=FREE_NOW_IDLE_MS, retrycount=max(0, deliveries - 1))
+
+    def give_back(self, entries: Sequence[RawEntry]) -> None:
+        """Release entries on the way out. What Redis, being away, does not hear of is claimed after claim_idle_s."""
+        try:
+            self.release(entries)
+        except InboxUnavailableError as error:
+            log.warning("release_failed", entries=len(entries), reason=str(error)[:200])
 
     def settle(self, entries: Sequence[RawEntry], replies: Sequence[Reply], settings: Settings) -> None:
         """Send the replies as well as can be, then acknowledge and delete the entries in one MULTI."""

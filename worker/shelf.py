@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from schemas.labels import LabelSet
 from schemas.settings import Settings
 from worker.inference.classifier import Classifier, PreparedLabels
-from worker.inference.folder import find, shipped_home
+from worker.inference.folder import find, model_homes
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -37,7 +37,7 @@ class Shelf:
     @classmethod
     def open(cls, settings: Settings) -> Shelf:
         """Load the model in production. Raises ModelError with the reason if it may not be loaded."""
-        homes = (settings.models_home, shipped_home())
+        homes = model_homes(settings.models_home)
         production = Classifier.load(find(settings.model, homes), run_tokens=settings.run_tokens)
         return cls(production, homes, settings.run_tokens)
 

@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from schemas.errors import Code, InboxUnavailableError, RetryableError, RowRefusedError
+from schemas.errors import Code, RetryableError, RowRefusedError
 from schemas.messages import RawEntry, identity_of
 from schemas.names import ReplyStatus
 from schemas.settings import Settings
@@ -81,7 +81,7 @@ class Slot:
                 del rest[: len(part)]
                 self._on_settled(len(part))
         except StoppingError:
-            self._give_back(rest)
+            self._inbox.give_back(rest)
         except Exception:
             log.exception("batch_failed", entries=len(rest))
             raise
@@ -139,13 +139,6 @@ class Slot:
                 while not self._stopping.is_set() and time.monotonic() < until:
                     time.sleep(0.05)
                 pause_s = min(pause_s * 2, self._settings.retry_max_s)
-
-    def _give_back(self, entries: Sequence[RawEntry]) -> None:
-        try:
-            self._inbox.release(entries)
-        except InboxUnavailableError as error:
-            # They stay pending under this consumer's name and are claimed after claim_idle_s.
-            log.warning("release_failed", entries=len(entries), reason=str(error)[:200])
 
 
 def parts(batch: Sequence[RawEntry], most_chars: int) -> Iterator[list[RawEntry]]:

@@ -52,6 +52,7 @@ class CollectorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ha
             raise SetupError(refusal(worker.pool_cls.__module__.rpartition(".")[2]))
         self._settings: Settings = worker.app.settings
         self._stopping = threading.Event()
+        self._collector: Collector | None = None
 
     def start(self, worker: Any) -> None:
         """Load the model, connect, and begin to read."""
@@ -91,6 +92,8 @@ class CollectorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ha
     def stop(self, worker: Any) -> None:  # noqa: ARG002  # celery's signature
         """Read no more, finish and acknowledge what runs, leave the rest in the inbox, free for others."""
         self._stopping.set()
+        if self._collector is None:  # the start failed; Celery stops every step all the same
+            return
         self._collector.join(self._settings.drain_timeout_s)
         if not self._collector.drained(self._settings.drain_timeout_s):
             log.warning("drain_timed_out", limit_s=self._settings.drain_timeout_s)
