@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -19,26 +20,36 @@ from torch import Tensor, nn
 from transformers import BertModel
 from transformers.models.bert.modeling_bert import BertLayer, BertSelfAttention
 
-from training.encoder import Encoder, SentimentHead
+from schemas.errors import ModelError
+from training.network import Head, Network
 
 OPSET = 20
 INPUTS = ("input_ids", "attention_mask")
+TOKEN_TYPES = "token_type_ids"
 OUTPUTS = ("embedding", "logits")
+ACTIVATIONS = ("gelu",)
 MASKED = -10_000.0
 
 
 class ExportableTrunk(nn.Module):
-    """A BertModel's layers without dropout, attention interfaces or token types: ids [B, T] to states [B*T, H]."""
+    """A BertModel's layers without dropout or attention interfaces: ids [B, T] to states [B*T, H].
 
-    def __init__(self, trunk: BertModel) -> None:
+    With `pairs` token types are an input; else every token is of type 0, which is added to the positions beforehand.
+    """
+
+    def __init__(self, trunk: BertModel, *, pairs: bool) -> None:
         super().__init__()
+        if trunk.config.hidden_act not in ACTIVATIONS:
+            raise ModelError(f"hidden_act: is {trunk.config.hidden_act!r}; the export knows {', '.join(ACTIVATIONS)}")
         trunk = copy.deepcopy(trunk)
         nn.Module.train(nn.Module.float(trunk), mode=False)
         self.heads = int(trunk.config.num_attention_heads)
         self.width = int(trunk.config.hidden_size) // self.heads
         self.words = trunk.embeddings.word_embeddings
-        positions = trunk.embeddings.position_embeddings.weight + trunk.embeddings.token_type_embeddings.weight[0]
-        self.positions = nn.Parameter(positions.detach().clone())
+        types = trunk.embeddings.token_type_embeddings.weight.detach().clone()
+        positions = trunk.embeddings.position_embeddings.weight.detach().clone()
+        self.types = nn.Parameter(types) if pairs else None
+        self.positions = nn.Parameter(positions if pairs else positions + types[0])
         self.norm = trunk.embeddings.LayerNorm
         self.layers = nn.ModuleList(trunk.encoder.layer)
         for module in trunk.modules():
@@ -48,11 +59,13 @@ class ExportableTrunk(nn.Module):
             query.weight.data *= self.width**-0.5
             query.bias.data *= self.width**-0.5
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
         """States of every position, padded ones too."""
         texts, tokens = input_ids.shape[0], input_ids.shape[1]
-        words = self.words(input_ids)
-        normed: Tensor = self.norm(words + self.positions[:tokens].unsqueeze(0))
+        embedded = self.words(input_ids) + self.positions[:tokens].unsqueeze(0)
+        if self.types is not None:
+            embedded = embedded + nn.functional.embedding(token_type_ids, self.types)
+        normed: Tensor = self.norm(embedded)
         states = normed.reshape(-1, self.heads * self.width)
         visible = attention_mask.to(torch.float32)
         bias = ((1.0 - visible) * MASKED).unsqueeze(1).unsqueeze(1)
@@ -80,39 +93,47 @@ class ExportableTrunk(nn.Module):
         return result
 
 
-class ExportableEncoder(nn.Module):
-    """Ids and mask [B, T] to the normalized embedding [B, H] and the logits [B, 2]."""
+class ExportableNetwork(nn.Module):
+    """Ids and mask (and token types) [B, T] to the normalized embedding [B, H] and the logits [B, L]."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, network: Network, outputs: Sequence[str], *, pairs: bool) -> None:
         super().__init__()
-        self.trunk = ExportableTrunk(encoder.trunk)
-        self.head: SentimentHead = copy.deepcopy(encoder.head).float().eval()
+        self.trunk = ExportableTrunk(network.trunk, pairs=pairs)
+        self.head: Head = copy.deepcopy(network.head).float().eval()
+        self.outputs = tuple(outputs)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """The two outputs of the graph."""
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """The outputs of the graph, in the order asked for."""
         texts, tokens = input_ids.shape[0], input_ids.shape[1]
-        states = self.trunk(input_ids, attention_mask).reshape(texts, tokens, -1)
+        states = self.trunk(input_ids, attention_mask, token_type_ids).reshape(texts, tokens, -1)
         visible = attention_mask.to(torch.float32).unsqueeze(1)
-        count = visible.sum(-1)
-        mean = torch.matmul(visible, states).squeeze(1) / count
+        mean = torch.matmul(visible, states).squeeze(1) / visible.sum(-1)
         norm = torch.sqrt((mean * mean).sum(-1, keepdim=True)).clamp_min(1e-12)
-        return mean / norm, self.head(states[:, 0], mean)
+        made = {"embedding": mean / norm, "logits": self.head(states[:, 0], mean)}
+        return tuple(made[name] for name in self.outputs)
 
 
-def to_onnx(encoder: Encoder) -> onnx.ModelProto:
-    """The FP32 graph with dynamic batch and sequence axes."""
+def to_onnx(network: Network, *, pairs: bool = False, outputs: Sequence[str] = OUTPUTS) -> onnx.ModelProto:
+    """The FP32 graph with dynamic batch and sequence axes.
+
+    Raises ModelError if the network's activation has no batch-invariant form here.
+    """
     sample = torch.tensor([[0, 5, 6, 2], [0, 7, 2, 1]])
-    axes = {name: {0: "batch", 1: "tokens"} for name in INPUTS} | {name: {0: "batch"} for name in OUTPUTS}
+    arguments = (sample, (sample != 1).long()) + ((torch.zeros_like(sample),) if pairs else ())
+    inputs = [*INPUTS, *([TOKEN_TYPES] if pairs else [])]
+    axes = {name: {0: "batch", 1: "tokens"} for name in inputs} | {name: {0: "batch"} for name in outputs}
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as scratch:
         # The exporter that traces is called legacy; its graph is plain and keeps both axes dynamic.
         warnings.simplefilter("ignore", DeprecationWarning)
         path = Path(scratch) / "model.onnx"
         torch.onnx.export(
-            ExportableEncoder(encoder).eval(),
-            (sample, (sample != 1).long()),
+            ExportableNetwork(network, outputs, pairs=pairs).eval(),
+            arguments,
             path,
-            input_names=list(INPUTS),
-            output_names=list(OUTPUTS),
+            input_names=inputs,
+            output_names=list(outputs),
             dynamic_axes=axes,
             opset_version=OPSET,
             dynamo=False,
