@@ -79,12 +79,14 @@ def publish(
     check_texts: Sequence[str],
     say: Callable[[str], None],
     extra_files: Mapping[str, bytes] | None = None,
+    finish: Callable[[Path], None] | None = None,
 ) -> Path:
     """Writes `<models>/<name>/<next free version>/` and returns it; nothing is left behind when it fails.
 
     The graph is held against torch, and the INT8 graph against the FP32 one, on `check_texts` (at least one).
     `extra_files`, by plain name, go beside the graph and under the manifest's sha256; the network itself goes to
-    `torch/`, which is not under them: it may be deleted to save room. Raises ModelError if the draft makes no valid
+    `torch/`, which is not under them: it may be deleted to save room. `finish` is called with the folder, complete but
+    not yet in its place, and may add to it, figures measured through the worker's own inference say. Raises ModelError if the draft makes no valid
     manifest or the graph does not compute what torch computes.
     """
     home = models / draft.name
@@ -107,6 +109,8 @@ def publish(
         files = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
         network.save(model, folder / TORCH_FOLDER)
         _described(folder, manifest.model_copy(update={"files": files}), draft.card_sections)
+        if finish:
+            finish(folder)
         target = home / manifest.version
         folder.rename(target)
     say(f"{target} is written")
