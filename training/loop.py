@@ -118,9 +118,7 @@ class Loop:
                 recent = []
             if self.step % 100 == 0:
                 rate = (self.step - first) / (time.monotonic() - started)
-                self.say(
-                    f"step {self.step}/{len(self.steps)} loss {self.outcome.losses[-1][1]:.4f} {rate:.2f} steps/s"
-                )
+                self.say(f"step {self.step}/{len(self.steps)} loss {self.outcome.losses[-1][1]:.4f} {rate:.2f} steps/s")
             if at_end:
                 self._judge(after_epoch(self.ends.index(self.step) + 1))
             if at_end or self.step % self.schedule.checkpoint_steps == 0:

@@ -1,0 +1,74 @@
+"""All numbers of the default model's recipe, and where its steps keep their results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from training.examples import Amounts
+from training.joint import Weights
+from training.loop import Schedule
+from training.quantize import Quantization
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training run. `fixed_layers`: the embeddings and so many layers are not trained."""
+
+    name: str
+    schedule: Schedule
+    weights: Weights
+    max_tokens: int = 96
+    fixed_layers: int = 0
+    review_share: float = 1.0
+    """How often an epoch shows a corpus review."""
+
+
+BROAD = Stage(
+    "broad",
+    Schedule(epochs=2, rate=1e-4, head_rate=4e-4, checkpoint_steps=150),
+    Weights(embedding=1.0, routing=0.0),
+    max_tokens=80,
+    fixed_layers=6,
+)
+LARGE = Stage(
+    "large",
+    Schedule(epochs=1, rate=6e-5, head_rate=1e-4, checkpoint_steps=60),
+    Weights(embedding=0.5),
+    review_share=0.4,
+)
+SMALL = Stage(
+    "small",
+    Schedule(epochs=4, rate=3e-4, head_rate=4e-4, checkpoint_steps=150),
+    Weights(hard=0.5, soft=1.0, embedding=1.0, routing=0.5, label_smoothing=0.05),
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """`pieces`: the size of the pruned vocabulary. `layers`, `ffn`: the shape of the small model."""
+
+    pieces: int = 40_000
+    max_tokens: int = 256
+    broad: Stage = BROAD
+    large: Stage = LARGE
+    small: Stage = SMALL
+    layers: int = 4
+    ffn: int | None = None
+    amounts: Amounts = field(default_factory=Amounts)
+    more: Amounts = field(
+        default_factory=lambda: Amounts(titles=5500, snippets=14_000, newspaper=6000, english=9000, passages=0)
+    )
+    quantization: Quantization = field(default_factory=lambda: Quantization(weight_levels=63))
+    seed: int = 7
+    threads: int = 2
+
+
+@dataclass(frozen=True)
+class Places:
+    """`work`: steps' results; `cache`: downloaded packages; `models`: where the folder goes; `sample`: the tickets."""
+
+    work: Path
+    cache: Path
+    models: Path
+    sample: Path
