@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from schemas.errors import Code, EntryError, LabelsError
-from schemas.labels import LabelSet, label_set
+from schemas.labels import LabelSet, label_set, parse_labels_text
 from schemas.names import Keys, Kind, Task
 
 MAX_ID_CHARS = 200
@@ -218,11 +218,12 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
 def labels_of(fields: Mapping[str, str]) -> LabelSet | None:
-    """The caller's own labels, or None."""
+    """The caller's own labels, or None; a JSON string is names with commas between them."""
     if "labels" not in fields:
         return None
     try:
-        return label_set(_json(fields, "labels", MAX_LABELS_BYTES))
+        value = _json(fields, "labels", MAX_LABELS_BYTES)
+        return parse_labels_text(value) if isinstance(value, str) else label_set(value)
     except LabelsError as error:
         raise EntryError(Code.BAD_LABELS, "labels", str(error)) from None
 

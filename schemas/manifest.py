@@ -23,12 +23,27 @@ CARD_FILE = "MODEL_CARD.md"
 NEUTRAL_FILE = "neutral.npy"
 
 
+_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}/[A-Za-z0-9][A-Za-z0-9._-]{0,49}$"
+
+
 class ModelKind(enum.StrEnum):
-    """How a model's outputs are read. One model may be several."""
+    """How a model's outputs are read. One model may be several; an encoder scores labels as one, nli or not.
+
+    classifier: logits of its own labels. nli: logits of a text and a hypothesis, so not a classifier as well.
+    encoder: embeddings. cascade: no outputs of its own but two other models, see `Cascade`.
+    """
 
     CLASSIFIER = "classifier"
     NLI = "nli"
     ENCODER = "encoder"
+    CASCADE = "cascade"
+
+
+class LongText(enum.StrEnum):
+    """What becomes of a text that is longer than the model: read in windows, or cut off as ModelScope does."""
+
+    WINDOWS = "windows"
+    TRUNCATE = "truncate"
 
 
 class Pooling(enum.StrEnum):
@@ -53,9 +68,9 @@ class Prefixes(_Strict):
 class Calibration(_Strict):
     """Turns logits and similarities into scores that mean something.
 
-    sentiment: softmax(logits / sentiment). routing: softmax over labels of
-    (cosine - the label's mean cosine to the neutral texts) / routing. multi_label, per label:
-    sigmoid((cosine - mean - multi_label_bias) / multi_label).
+    sentiment: softmax(logits / sentiment). routing: softmax over labels of s / routing. multi_label, per label:
+    sigmoid((s - multi_label_bias) / multi_label). For an encoder, s is the cosine less the label's mean cosine to the
+    neutral texts; for nli it is the entailment logit, in multi_label less the contradiction logit.
     """
 
     sentiment: Annotated[float, Field(gt=0)] = 1.0
@@ -72,6 +87,17 @@ class Source(_Strict):
     url: str = ""
 
 
+class Cascade(_Strict):
+    """Two models in one: the encoder picks the `keep_labels` best labels, the nli model decides among them.
+
+    Each is named `name/version`; a cascade of other versions is another version of the cascade.
+    """
+
+    encoder: str = Field(pattern=_ID)
+    pair: str = Field(pattern=_ID)
+    keep_labels: int = Field(default=5, ge=2)
+
+
 class Manifest(_Strict):
     """`manifest.json` of a model folder. An unknown field is an error, not a surprise later."""
 
@@ -83,10 +109,13 @@ class Manifest(_Strict):
     labels: tuple[str, ...] = ()
     """Labels in logit order."""
     max_tokens: int = Field(ge=8, le=8192)
+    """Special tokens included; of a cascade, the encoder's."""
+    long_text: LongText = LongText.WINDOWS
     template: str = "{}"
     """What a bare label is put into before it is encoded or paired."""
     description_template: str = "{label}：{description}"
     """What a label with a description is put into, instead of `template`."""
+    cascade: Cascade | None = None
     prefixes: Prefixes = Prefixes()
     entailment_index: int | None = None
     contradiction_index: int | None = None
@@ -117,13 +146,19 @@ class Manifest(_Strict):
                 raise ValueError(f"{name!r} points outside the folder")
             if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
                 raise ValueError(f"the sha256 of {name!r} is not 64 lower-case hexadecimal digits")
-        for required in (MODEL_FILE, TOKENIZER_FILE):
-            if required not in files:
-                raise ValueError(f"has no sha256 of {required}")
         return files
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Manifest:
+        if (ModelKind.CASCADE in self.kind) != (self.cascade is not None):
+            raise ValueError("a cascade, and nothing else, has the field cascade")
+        if self.cascade and (len(self.kind) > 1 or self.files):
+            raise ValueError("a cascade has no other kind and no files: its two models have them")
+        for required in () if self.cascade else (MODEL_FILE, TOKENIZER_FILE):
+            if required not in self.files:
+                raise ValueError(f"files has no sha256 of {required}")
+        if ModelKind.NLI in self.kind and ModelKind.CLASSIFIER in self.kind:
+            raise ValueError("a model's logits are a classifier's or nli's, not both")
         if Task.SENTIMENT in self.tasks and len(self.labels) < 2:
             raise ValueError("a model for sentiment needs at least two labels, in logit order")
         if ModelKind.NLI in self.kind and (self.entailment_index is None or self.contradiction_index is None):

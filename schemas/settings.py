@@ -42,7 +42,7 @@ class Settings(BaseSettings):
 
     claim_idle_s: float = Field(15.0, gt=0, description="Idle time after which a dead worker's entry is claimed.")
     poison_after: int = Field(3, ge=1, description="Deliveries after which an entry runs alone.")
-    batch_timeout_s: float = Field(60.0, gt=0, description="Time in the model after which the process is ended.")
+    batch_timeout_s: float = Field(60.0, gt=0, description="Time in the model without progress that ends the process.")
     idle_poll_s: float = Field(1.0, gt=0, le=10, description="Longest wait in one read of an empty inbox.")
     retry_max_s: float = Field(2.0, gt=0, description="Longest pause between tries while Redis or Postgres is away.")
     heartbeat_s: float = Field(2.0, gt=0, description="Time between two heartbeats of a worker.")

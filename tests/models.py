@@ -1,4 +1,4 @@
-"""A tiny model folder: a bag-of-tokens encoder whose every number a test can work out by hand."""
+"""Tiny model folders: bag-of-tokens models whose every number a test can work out by hand."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def tiny_tokenizer() -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.add_special_tokens(list(SPECIALS))
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+        single="<s> $A </s>", pair="<s> $A </s> $B:1 </s>:1", special_tokens=[("<s>", 0), ("</s>", 2)]
     )
     return tokenizer
 
@@ -39,13 +39,18 @@ def table(vocabulary: int) -> np.ndarray:
     return np.random.default_rng(7).normal(size=(vocabulary, WIDTH)).astype(np.float32)
 
 
-def head_weights() -> np.ndarray:
-    """The model's sentiment head [WIDTH, 2]."""
-    return np.random.default_rng(8).normal(size=(WIDTH, 2)).astype(np.float32)
+def head_weights(labels: int = 2) -> np.ndarray:
+    """The model's head [WIDTH, labels]."""
+    return np.random.default_rng(6 + labels).normal(size=(WIDTH, labels)).astype(np.float32)
 
 
-def tiny_graph(vocabulary: int, *, inputs: tuple[str, ...] = ("input_ids", "attention_mask")) -> onnx.ModelProto:
-    """embedding = normalized mean of the tokens' rows, logits = that mean through the head."""
+def tiny_graph(
+    vocabulary: int, *, inputs: tuple[str, ...] = ("input_ids", "attention_mask"), labels: int = 2
+) -> onnx.ModelProto:
+    """embedding = normalized mean of the tokens' rows, logits = that mean through the head.
+
+    With token types, a token of type 1 has the row after its own.
+    """
     integers = {name: helper.make_tensor_value_info(name, TensorProto.INT64, ["B", "T"]) for name in inputs}
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["rows"]),
@@ -70,11 +75,11 @@ def tiny_graph(vocabulary: int, *, inputs: tuple[str, ...] = ("input_ids", "atte
         list(integers.values()),
         [
             helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["B", WIDTH]),
-            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["B", 2]),
+            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["B", labels]),
         ],
         [
             numpy_helper.from_array(table(vocabulary), "table"),
-            numpy_helper.from_array(head_weights(), "head"),
+            numpy_helper.from_array(head_weights(labels), "head"),
             numpy_helper.from_array(np.array([2], dtype=np.int64), "last"),
             numpy_helper.from_array(np.array([1], dtype=np.int64), "middle"),
             numpy_helper.from_array(np.array(-1, dtype=np.int64), "minus"),
@@ -109,6 +114,44 @@ class Home:
             "prefixes": {"text": "query: ", "label": ""},
             "embedding_width": WIDTH,
             "temperature": {"sentiment": 0.5, "routing": 0.1, "multi_label": 0.2, "multi_label_bias": 0.05},
+            "files": {},
+            "source": {"description": "made by a test", "licence": "MIT"},
+            "licence": "MIT",
+        } | changes
+        return self.sign(folder, manifest)
+
+    def add_nli(self, name: str = "pairs", version: str = "1", **changes: Any) -> Path:
+        """Write a folder of a model for pairs: entailment is logit 0, contradiction logit 2."""
+        nli = {
+            "kind": ["nli"],
+            "tasks": ["routing"],
+            "labels": ["entailment", "neutral", "contradiction"],
+            "entailment_index": 0,
+            "contradiction_index": 2,
+            "max_tokens": 24,
+            "prefixes": None,
+            "embedding_width": None,
+            "temperature": None,
+        }
+        folder = self.add(name, version, **(nli | changes))
+        (folder / "neutral.npy").unlink()
+        tokenizer = tiny_tokenizer()
+        inputs = ("input_ids", "attention_mask", "token_type_ids")
+        onnx.save(tiny_graph(tokenizer.get_vocab_size() + 1, inputs=inputs, labels=3), folder / "model.onnx")
+        return self.sign(folder)
+
+    def add_cascade(self, name: str = "both", version: str = "1", **changes: Any) -> Path:
+        """Write a cascade of `tiny/1` and `pairs/1`, which keeps two labels."""
+        folder = self.path / name / version
+        folder.mkdir(parents=True)
+        manifest = {
+            "name": name,
+            "version": version,
+            "kind": ["cascade"],
+            "tasks": ["sentiment", "routing"],
+            "labels": ["negative", "positive"],
+            "max_tokens": 16,
+            "cascade": {"encoder": "tiny/1", "pair": "pairs/1", "keep_labels": 2},
             "files": {},
             "source": {"description": "made by a test", "licence": "MIT"},
             "licence": "MIT",

@@ -55,8 +55,14 @@ class Held:
             with self._lock:
                 del self._in_model_since[thread]
 
+    def progressed(self) -> None:
+        """The calling thread is in the model and got on with it."""
+        with self._lock:
+            if threading.get_ident() in self._in_model_since:
+                self._in_model_since[threading.get_ident()] = time.monotonic()
+
     def longest_in_model_s(self) -> float:
-        """How long the slowest slot has been in the model; 0 when none is."""
+        """How long the slowest slot has been in the model without progress; 0 when none is in it."""
         with self._lock:
             since = min(self._in_model_since.values(), default=None)
         return 0.0 if since is None else time.monotonic() - since

@@ -6,12 +6,12 @@ Writes nothing and acknowledges nothing. Scores come from `worker.inference`, te
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from schemas.errors import Code, EntryError, InferenceError, ModelError
+from schemas.errors import Code, EntryError, InferenceError, LabelsError, ModelError
 from schemas.messages import Entry, RawEntry, decode, entry_time, identity_of
 from schemas.names import Task
 from schemas.settings import Settings
@@ -42,10 +42,14 @@ class _Work:
 class Pipeline:
     """`classify_batch` of the design: pure but for the models and route sets that it reads."""
 
-    def __init__(self, shelf: Shelf, routes: Routes, settings: Settings) -> None:
+    def __init__(
+        self, shelf: Shelf, routes: Routes, settings: Settings, on_progress: Callable[[], None] = lambda: None
+    ) -> None:
+        """`on_progress` is called now and then by the thread that classifies, while there is much to do."""
         self._shelf = shelf
         self._routes = routes
         self._settings = settings
+        self._on_progress = on_progress
 
     def __call__(self, entries: Sequence[RawEntry], now: datetime) -> list[Outcome]:
         """One outcome for each entry, in order; `now` is UTC.
@@ -69,7 +73,7 @@ class Pipeline:
             by_model.setdefault(item.classifier.manifest.id, []).append(item)
         for group in by_model.values():
             started = time.perf_counter()
-            results = _classified(group[0].classifier, group)
+            results = _classified(group[0].classifier, group, self._on_progress)
             infer_ms = (time.perf_counter() - started) * 1000 / len(group)
             for item, result in zip(group, results, strict=True):
                 outcomes[item.position] = (
@@ -103,7 +107,11 @@ class Pipeline:
                         f"{entry.route_set!r} has no teams; add them with `fenliu routes apply`, then replay",
                     )
                 labels = routes.labels
-            prepared = self._shelf.prepared(classifier, labels, entry.template)
+            try:
+                prepared = self._shelf.prepared(classifier, labels, entry.template)
+            except LabelsError as error:
+                field = "labels" if routes is None else "route_set"
+                raise EntryError(Code.BAD_LABELS, field, str(error)) from error
         job = Job(entry.text, Task.SENTIMENT in entry.tasks, prepared, entry.multi_label)
         return _Work(position, entry, classifier, job, routes)
 
@@ -142,15 +150,17 @@ class Pipeline:
         )
 
 
-def _classified(classifier: Classifier, work: Sequence[_Work]) -> list[Result | InferenceError]:
+def _classified(
+    classifier: Classifier, work: Sequence[_Work], on_progress: Callable[[], None]
+) -> list[Result | InferenceError]:
     """Results in order. When the model fails, halve until the text that breaks it stands by itself."""
     try:
-        return list(classifier.classify([item.job for item in work]))
+        return list(classifier.classify([item.job for item in work], on_progress))
     except InferenceError as error:
         if len(work) == 1:
             return [error]
         half = len(work) // 2
-        return _classified(classifier, work[:half]) + _classified(classifier, work[half:])
+        return _classified(classifier, work[:half], on_progress) + _classified(classifier, work[half:], on_progress)
 
 
 def _failed(raw: RawEntry, error: InferenceError) -> Dead:

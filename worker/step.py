@@ -69,7 +69,7 @@ class CollectorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ha
         slot = Slot(
             inbox=inbox,
             held=held,
-            classify=Pipeline(shelf, Router(engine, settings.routes_poll_s), settings),
+            classify=Pipeline(shelf, Router(engine, settings.routes_poll_s), settings, held.progressed),
             write=Sink(engine).write,
             settings=settings,
             stopping=self._stopping,

@@ -45,16 +45,8 @@ class Engine:
 
     def __init__(self, path: Path, *, run_tokens: int, threads: int = 1, pad_id: int = 0) -> None:
         """Raises ModelError if ONNX Runtime refuses the file or its inputs or outputs are not as expected."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # A thread that spins between two operators takes its CPU from the slot beside it.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Patterns are kept per input shape, and with texts there are thousands of shapes.
-        options.enable_mem_pattern = False
         try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(path, _options(threads), providers=["CPUExecutionProvider"])
         except _ERRORS as error:
             raise ModelError(f"{path}: ONNX Runtime refuses it: {error}") from error
         inputs = {node.name: node.type for node in self._session.get_inputs()}
@@ -69,22 +61,24 @@ class Engine:
         self._run_tokens = run_tokens
         self._pad_id = pad_id
 
-    def run(self, sequences: Sequence[IdArray]) -> dict[str, Rows]:
+    def run(self, sequences: Sequence[IdArray], first_tokens: Sequence[int] | None = None) -> dict[str, Rows]:
         """Output rows of each of one or more sequences, in order, by output name. Threads may call it at once.
 
+        `first_tokens`: of sequences that are pairs, how many tokens are of type 0; those after them are of type 1.
         Raises InferenceError if ONNX Runtime fails or a row is not finite.
         """
         parts: list[list[Rows]] = []
         order: list[int] = []
         for group in plan([len(sequence) for sequence in sequences], self._run_tokens):
-            parts.append(self._run_padded([sequences[number] for number in group]))
+            firsts = None if first_tokens is None else [first_tokens[number] for number in group]
+            parts.append(self._run_padded([sequences[number] for number in group], firsts))
             order.extend(group)
         back = np.argsort(np.array(order, dtype=np.intp))
         return {
             name: np.concatenate([part[number] for part in parts])[back] for number, name in enumerate(self.outputs)
         }
 
-    def _run_padded(self, sequences: Sequence[IdArray]) -> list[Rows]:
+    def _run_padded(self, sequences: Sequence[IdArray], first_tokens: Sequence[int] | None) -> list[Rows]:
         length = max(len(sequence) for sequence in sequences)
         ids = np.full((len(sequences), length), self._pad_id, dtype=self._types[IDS])
         mask = np.zeros((len(sequences), length), dtype=self._types.get(MASK, np.int64))
@@ -93,7 +87,10 @@ class Engine:
             mask[row, : len(sequence)] = 1
         feed = {IDS: ids, MASK: mask}
         if TYPES in self._types:
-            feed[TYPES] = np.zeros_like(ids, dtype=self._types[TYPES])
+            types = np.zeros_like(ids, dtype=self._types[TYPES])
+            for row, first in enumerate(first_tokens or ()):
+                types[row, first : len(sequences[row])] = 1
+            feed[TYPES] = types
         try:
             rows: list[Rows] = self._session.run(
                 list(self.outputs), {name: values for name, values in feed.items() if name in self._types}
@@ -104,6 +101,19 @@ class Engine:
             if not np.isfinite(values).all():
                 raise InferenceError(f"the model gave no finite {name} for {ids.shape[0]} x {length} tokens")
         return rows
+
+
+def _options(threads: int) -> onnxruntime.SessionOptions:
+    """How every session runs: `threads` threads of its own for one run."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # A thread that spins between two operators takes its CPU from the slot beside it.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Patterns are kept per input shape, and with texts there are thousands of shapes.
+    options.enable_mem_pattern = False
+    return options
 
 
 def plan(lengths: Sequence[int], run_tokens: int) -> list[list[int]]:

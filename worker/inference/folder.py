@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.errors import ModelError
-from schemas.manifest import MANIFEST_FILE, MODEL_FILE, NEUTRAL_FILE, Manifest, read_manifest, sha256_of
+from schemas.manifest import MANIFEST_FILE, MODEL_FILE, NEUTRAL_FILE, Cascade, Manifest, read_manifest, sha256_of
 from worker.inference.onnx_file import external_locations
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -97,7 +97,7 @@ def check(folder: Path) -> Manifest:
             raise ModelError(f"{path}: its sha256 is {found}, the manifest says {digest}; get the folder again")
     if (folder / NEUTRAL_FILE).exists() and NEUTRAL_FILE not in manifest.files:
         raise ModelError(f"{folder / NEUTRAL_FILE}: changes scores, yet the manifest has no sha256 of it")
-    for location in sorted(external_locations(folder / MODEL_FILE)):
+    for location in () if manifest.cascade else sorted(external_locations(folder / MODEL_FILE)):
         # A plain name only: ONNX Runtime gives some paths with slashes a meaning of their own (memory addresses).
         if "/" in location or "\\" in location or location not in manifest.files:
             raise ModelError(
@@ -106,8 +106,14 @@ def check(folder: Path) -> Manifest:
     return manifest
 
 
+def parts(folder: Path, cascade: Cascade) -> tuple[Path, Path]:
+    """Folders of a cascade's encoder and pair model: beside its own, else shipped. Raises ModelError."""
+    homes = model_homes(folder.parent.parent)
+    return find(cascade.encoder, homes), find(cascade.pair, homes)
+
+
 def size_bytes(folder: Path, manifest: Manifest) -> int:
-    """What the files of the manifest take on disk; missing files count nothing."""
+    """What the files of the manifest take on disk; missing files count nothing, nor a cascade's two models."""
     return sum((folder / name).stat().st_size for name in manifest.files if (folder / name).is_file())
 
 

@@ -1,6 +1,6 @@
 """Scores of one text for one task, and the arithmetic they are made with, in float64.
 
-Which rows of a model's output go in is `worker.inference.sentiment`'s and `worker.inference.zero_shot`'s.
+Which rows of a model's output go in is `worker.inference.sentiment`'s and that of the ways to score labels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """`scores` is in descending order; of equal ones the label that was given first stands first."""
+    """`scores` is in descending order; of equal ones the label that was given last stands first, as in ModelScope."""
 
     label: str
     score: float
@@ -50,9 +50,22 @@ def joined(rows: Array, weights: Sequence[int]) -> Array:
     return mean
 
 
+def descending(values: Array) -> npt.NDArray[np.intp]:
+    """Where the greatest value stands, the next one and so on; of equal ones the last stands first."""
+    order: npt.NDArray[np.intp] = np.argsort(values, kind="stable")[::-1]
+    return order
+
+
 def ranked(names: Sequence[str], values: Array, stage: Stage) -> Scores:
     """Scores of the labels `names`, whose values are `values` [labels]."""
-    order = np.argsort(-values, kind="stable").tolist()
+    order = descending(values).tolist()
     floats = values.tolist()
     scores = {names[number]: floats[number] for number in order}
     return Scores(names[order[0]], floats[order[0]], scores, stage)
+
+
+def normalized(vectors: Array) -> Array:
+    """Vectors scaled to length 1 over the last axis; a zero vector stays one."""
+    lengths = np.sqrt((vectors * vectors).sum(axis=-1, keepdims=True))
+    result: Array = vectors / np.maximum(lengths, 1e-12)
+    return result

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,29 @@ from schemas.errors import InferenceError, ModelError
 IdArray = npt.NDArray[np.int32]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PairForm:
+    """The special tokens around two texts in one sequence: `head` first `middle` second `tail`.
+
+    `typed`: whether the second text and what follows it are of token type 1, as in BERT.
+    """
+
+    head: IdArray
+    middle: IdArray
+    tail: IdArray
+    typed: bool
+
+    @property
+    def special_tokens(self) -> int:
+        """How many tokens of a sequence are not text."""
+        return len(self.head) + len(self.middle) + len(self.tail)
+
+
 class TextTokenizer:
     """Read-only after it is made; threads share it.
 
-    `head` and `tail` are the special tokens that stand before and after every sequence.
+    `head` and `tail` are the special tokens that stand before and after every sequence; `pair_form` those of two texts
+    in one sequence, None where nothing would keep them apart.
     """
 
     def __init__(self, tokenizer: Tokenizer, unknown_id: int | None) -> None:
@@ -32,6 +52,7 @@ class TextTokenizer:
         tokenizer.encode_special_tokens = True  # named so, yet True means: do not match special tokens in text
         self._tokenizer = tokenizer
         self.head, self.tail = _around(tokenizer)
+        self.pair_form = _pair_form(tokenizer)
         special = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
         special |= {*self.head.tolist(), *self.tail.tolist()}
         self._special = frozenset(special - {unknown_id})
@@ -90,6 +111,19 @@ def _around(tokenizer: Tokenizer) -> tuple[IdArray, IdArray]:
     text_at = mask.index(0) if 0 in mask else (len(mask) + 1) // 2
     text_end = len(mask) - mask[::-1].index(0) if 0 in mask else text_at
     return np.array(encoding.ids[:text_at], dtype=np.int32), np.array(encoding.ids[text_end:], dtype=np.int32)
+
+
+def _pair_form(tokenizer: Tokenizer) -> PairForm | None:
+    """What the post-processor puts around two texts, seen on one pair of single tokens or more."""
+    encoding = tokenizer.encode("a", "a")
+    ids, mask = np.array(encoding.ids, dtype=np.int32), encoding.special_tokens_mask
+    text = [number for number, special in enumerate(mask) if not special]
+    gaps = [number for number in range(len(text) - 1) if text[number + 1] > text[number] + 1]
+    if len(gaps) != 1:
+        return None
+    end, start = text[gaps[0]] + 1, text[gaps[0] + 1]
+    types = encoding.type_ids
+    return PairForm(ids[: text[0]], ids[end:start], ids[text[-1] + 1 :], typed=types[start] == 1 and types[end] == 0)
 
 
 def _pad_id(tokenizer: Tokenizer) -> int:

@@ -1,4 +1,4 @@
-"""Cutting token ids that are longer than the model into overlapping windows. Pure functions.
+"""Cutting token ids that are longer than the model: into overlapping windows, or off. Pure functions.
 
 What is made of the windows' scores is `worker.inference.scores`'.
 """
@@ -44,3 +44,12 @@ def weights(parts: Sequence[IdArray], bounds_tokens: int) -> list[int]:
     `bounds_tokens`: how many tokens of each window are head and tail.
     """
     return [max(1, len(part) - bounds_tokens) for part in parts]
+
+
+def kept(first_tokens: int, second_tokens: int, room_tokens: int) -> tuple[int, int]:
+    """How much of each text of a pair stays when `room_tokens` are all there is: the longer one loses first.
+
+    As transformers' slow tokenizers do it (`longest_first`, token by token), where of equal ones the second loses.
+    """
+    first = min(first_tokens, max(room_tokens - second_tokens, (room_tokens + 1) // 2))
+    return first, min(second_tokens, room_tokens - first)

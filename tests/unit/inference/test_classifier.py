@@ -52,8 +52,9 @@ def test_both_tasks_come_from_one_forward_pass(classifier, monkeypatch):
     # Given a count of the sequences that reach ONNX Runtime
     labels = classifier.prepare(TEAMS)
     seen: list[int] = []
-    run = classifier._engine.run
-    monkeypatch.setattr(classifier._engine, "run", lambda sequences: (seen.append(len(sequences)), run(sequences))[1])
+    engine = classifier._model.engine
+    run = engine.run
+    monkeypatch.setattr(engine, "run", lambda sequences: (seen.append(len(sequences)), run(sequences))[1])
     # when one text is asked for its sentiment and its team
     result = classifier.classify([Job("物流太慢", sentiment=True, labels=labels)])[0]
     # then it has both and ran once
@@ -169,7 +170,7 @@ def test_a_model_that_only_knows_sentiment_refuses_labels(home):
     ("changes", "reason"),
     [
         ({"labels": ["a", "b", "c"]}, r"logits of one text has the shape \(1, 2\), not \(1, 3\)"),
-        ({"embedding_width": 9}, "must hold rows of 9 numbers"),
+        ({"embedding_width": 9}, r"embedding of one text has the shape \(1, 8\), not \(1, 9\)"),
         ({"max_tokens": 8, "prefixes": {"text": "query: query: query: "}}, "leaves no room"),
     ],
 )

@@ -48,6 +48,6 @@ def test_scores_stand_in_descending_order():
     assert (scores.label, scores.score, list(scores.scores.items())) == ("b", 0.7, [("b", 0.7), ("a", 0.2), ("c", 0.1)])
 
 
-def test_of_equal_labels_the_first_given_wins():
-    scores = ranked(["z", "a", "m"], np.array([0.3, 0.4, 0.4]), Stage.ENCODER)
-    assert list(scores.scores) == ["a", "m", "z"]
+def test_of_equal_labels_the_one_given_last_wins():
+    scores = ranked(["z", "a", "m", "b"], np.array([0.3, 0.4, 0.4, 0.3]), Stage.ENCODER)
+    assert list(scores.scores) == ["m", "a", "b", "z"]

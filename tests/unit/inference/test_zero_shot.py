@@ -1,19 +1,10 @@
-"""Labels that nobody trained on: what stands for them, and how texts are scored against them."""
+"""What stands for a label when a model reads it."""
 
-import numpy as np
 import pytest
 
-from schemas.errors import ModelError
-from schemas.labels import Label, LabelSet, label_set
+from schemas.labels import Label
 from schemas.manifest import Manifest
-from worker.inference.zero_shot import (
-    EXAMPLES_WEIGHT,
-    EncoderScorer,
-    PreparedLabels,
-    label_text,
-    normalized,
-    read_neutral,
-)
+from worker.inference.zero_shot import label_text
 
 FILES = {"model.onnx": "0" * 64, "tokenizer.json": "0" * 64}
 
@@ -23,17 +14,8 @@ def manifest(**changes: object) -> Manifest:
         {
             "name": "m", "version": "1", "kind": ["encoder"], "tasks": ["routing"], "max_tokens": 16,
             "embedding_width": 2, "files": FILES, "licence": "MIT", "source": {"description": "", "licence": "MIT"},
-            "temperature": {"routing": 0.5, "multi_label": 0.25, "multi_label_bias": 0.1},
         } | changes
     )  # fmt: skip
-
-
-def scorer_of(vectors: dict[str, tuple[float, float]], neutral: np.ndarray | None = None) -> EncoderScorer:
-    """A scorer whose encoder is a table of texts, prefix included."""
-    prefixed = manifest(prefixes={"text": "q:", "label": "p:"})
-    return EncoderScorer(
-        prefixed, lambda texts, prefix: normalized(np.array([vectors[prefix + text] for text in texts])), neutral
-    )
 
 
 @pytest.mark.parametrize(
@@ -51,94 +33,3 @@ def scorer_of(vectors: dict[str, tuple[float, float]], neutral: np.ndarray | Non
 def test_what_stands_for_a_label(label, template, expected):
     forms = manifest(template="主题：{}", description_template="{label} ({description})")
     assert expected == label_text(label, forms, template)
-
-
-def test_the_nearest_label_wins_and_scores_follow_the_temperature():
-    # Given two labels at right angles and a temperature of 0.5
-    scorer = scorer_of({"p:a": (1, 0), "p:b": (0, 1)})
-    labels = scorer.prepare(label_set(["a", "b"]), None)
-    # when a text lies on the first one, then it gets softmax([1, 0] / 0.5)
-    found = scorer.probabilities(np.array([[1.0, 0.0]], dtype=np.float32), labels, multi_label=False)
-    assert pytest.approx([1 / (1 + np.exp(-2.0)), 1 / (1 + np.exp(2.0))]) == found[0].tolist()
-
-
-def test_a_label_that_is_near_to_everything_does_not_win_by_that():
-    # Given a label near to the neutral texts, when a text is as near to it as neutral texts are anyway
-    vectors = {"p:general": (1, 0), "p:special": (0, 1)}
-    text = np.array([[0.8, 0.6]], dtype=np.float32)
-    plain, centred = scorer_of(vectors), scorer_of(vectors, np.array([0.8, 0.1]))
-    labels = label_set(["general", "special"])
-    # then only centring lets the special label win
-    assert [
-        int(scorer.probabilities(text, scorer.prepare(labels, None), multi_label=False).argmax())
-        for scorer in (plain, centred)
-    ] == [0, 1]
-
-
-def test_multi_label_scores_each_label_by_itself():
-    scorer = scorer_of({"p:a": (1, 0), "p:b": (1, 0)})
-    labels = scorer.prepare(label_set(["a", "b"]), None)
-    found = scorer.probabilities(np.array([[1.0, 0.0]], dtype=np.float32), labels, multi_label=True)
-    assert pytest.approx([1 / (1 + np.exp(-3.6))] * 2) == found[0].tolist()
-
-
-def test_a_label_that_stands_alone_is_scored_as_in_multi_label():
-    scorer = scorer_of({"p:a": (1, 0)})
-    labels = scorer.prepare(label_set(["a"]), None)
-    text = np.array([[0.0, 1.0]], dtype=np.float32)
-    alone = scorer.probabilities(text, labels, multi_label=False)
-    assert scorer.probabilities(text, labels, multi_label=True).tolist() == alone.tolist()
-    assert alone[0, 0] < 0.5
-
-
-def test_examples_pull_a_label_towards_them():
-    # Given a label and examples, which are embedded as texts
-    scorer = scorer_of({"p:a": (1, 0), "q:like this": (0, 1), "q:or this": (0, 2)})
-    plain = scorer.prepare(label_set({"a": ""}), None)
-    shown = scorer.prepare(label_set({"a": {"examples": ["like this", "or this"]}}), None)
-    # when prototypes are made, then the examples' middle has its share in it
-    assert plain.prototypes.tolist() == [[1.0, 0.0]]
-    assert pytest.approx([1 - EXAMPLES_WEIGHT, EXAMPLES_WEIGHT]) == shown.prototypes[0].tolist()
-
-
-def test_prepared_labels_cannot_be_changed():
-    labels = scorer_of({"p:a": (1, 0)}).prepare(label_set(["a"]), None)
-    with pytest.raises(ValueError, match="read-only"):
-        labels.prototypes[0, 0] = 5
-    with pytest.raises(AttributeError):
-        labels.means = None
-
-
-def test_rows_do_not_depend_on_the_rows_beside_them():
-    # Given 300 texts and 40 labels of a real width
-    generator = np.random.default_rng(3)
-    texts = generator.normal(size=(300, 384)).astype(np.float32)
-    names = LabelSet(tuple(Label(str(number)) for number in range(40)))
-    labels = PreparedLabels(names, normalized(generator.normal(size=(40, 384))), np.zeros(40))
-    scorer = scorer_of({})
-    # when they are scored together and alone, then the scores are equal far below 1e-6
-    together = scorer.probabilities(texts, labels, multi_label=False)
-    alone = [scorer.probabilities(texts[row : row + 1], labels, multi_label=False)[0] for row in range(len(texts))]
-    np.testing.assert_allclose(together, np.stack(alone), atol=1e-12)
-
-
-def test_a_zero_vector_stays_one():
-    assert normalized(np.zeros((1, 2))).tolist() == [[0.0, 0.0]]
-
-
-@pytest.mark.parametrize("rows", [np.zeros((2, 3)), np.zeros(2), np.zeros((0, 2)), np.array([[np.nan, 0.0]])])
-def test_neutral_rows_of_another_shape_are_refused(tmp_path, rows):
-    np.save(tmp_path / "neutral.npy", rows)
-    with pytest.raises(ModelError, match=r"neutral\.npy"):
-        read_neutral(tmp_path / "neutral.npy", 2)
-
-
-def test_neutral_rows_that_would_run_code_are_refused(tmp_path):
-    np.save(tmp_path / "neutral.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(ModelError, match="allow_pickle=False"):
-        read_neutral(tmp_path / "neutral.npy", 2)
-
-
-def test_neutral_rows_become_their_mean(tmp_path):
-    np.save(tmp_path / "neutral.npy", np.array([[1.0, 0.0], [0.0, 1.0]], dtype=np.float16))
-    assert read_neutral(tmp_path / "neutral.npy", 2).tolist() == [0.5, 0.5]

@@ -1,0 +1,105 @@
+"""The one-pass way to score labels: how near a text's embedding is to a prototype of each label.
+
+Prototypes after Snell et al., "Prototypical Networks" (2017), centred so that a label which is near to everything does
+not win. The text passes the model once, however many labels there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from schemas.errors import ModelError
+from schemas.labels import LabelSet
+from schemas.names import Stage
+from worker.inference.batch import TextBatch
+from worker.inference.engine import EMBEDDING, Rows
+from worker.inference.model import Model
+from worker.inference.scores import Array, Scores, joined, ranked, sigmoid, softmax
+from worker.inference.zero_shot import PreparedLabels, label_text
+
+EXAMPLES_WEIGHT = 0.2
+"""Share of its examples in a label's prototype. Texts lie nearer to other texts than to names and descriptions: with
+an even share a team that has examples takes the tickets of those that have none."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncoderLabels(PreparedLabels):
+    """`prototypes` [labels, H] stand for the labels; `means` [labels]: each one's mean similarity to neutral texts."""
+
+    prototypes: Array
+    means: Array
+
+
+class EncoderScorer:
+    """Similarity to label prototypes (the cosine, for a label without examples), centred, calibrated."""
+
+    def __init__(self, model: Model, neutral: Array | None) -> None:
+        """`neutral` [H]: the mean embedding of neutral texts; None: no centring."""
+        self._model = model
+        self._neutral = neutral
+
+    def prepare(self, labels: LabelSet, template: str | None) -> EncoderLabels:
+        """Embeds every label and example once."""
+        manifest = self._model.manifest
+        texts = [label_text(label, manifest, template) for label in labels.labels]
+        prototypes = self._model.embed(texts, manifest.prefixes.label)
+        for number, label in enumerate(labels.labels):
+            if label.examples:
+                examples = self._model.embed(label.examples, manifest.prefixes.text)
+                prototypes[number] *= 1 - EXAMPLES_WEIGHT
+                prototypes[number] += EXAMPLES_WEIGHT * examples.mean(axis=0)
+        means = np.zeros(len(prototypes)) if self._neutral is None else (prototypes * self._neutral).sum(axis=-1)
+        prototypes.setflags(write=False)
+        means.setflags(write=False)
+        return EncoderLabels(labels, prototypes, means)
+
+    def scores(
+        self, batch: TextBatch, which: Sequence[int], labels: EncoderLabels, *, multi_label: bool
+    ) -> list[Scores]:
+        """Scores of the texts `which`; see `LabelScorer`."""
+        values = self.probabilities(batch, which, labels, multi_label=multi_label)
+        return [ranked(labels.labels.names, row, Stage.ENCODER) for row in values]
+
+    def probabilities(
+        self, batch: TextBatch, which: Sequence[int], labels: EncoderLabels, *, multi_label: bool
+    ) -> list[Array]:
+        """For each of the texts `which` the probabilities [labels], over all its windows."""
+        done = batch.passed(self._model)
+        wanted = [np.arange(done.cuts[number].start, done.cuts[number].end) for number in which]
+        embeddings = done.rows[EMBEDDING][np.concatenate(wanted)]
+        values = self.window_probabilities(embeddings, labels, multi_label=multi_label)
+        found = []
+        at = 0
+        for number in which:
+            cut = done.cuts[number]
+            found.append(joined(values[at : at + len(cut.weights)], cut.weights))
+            at += len(cut.weights)
+        return found
+
+    def window_probabilities(self, embeddings: Rows, labels: EncoderLabels, *, multi_label: bool) -> Array:
+        """Rows [windows, H] to [windows, labels]: softmax over the labels, or a sigmoid for each by itself."""
+        # Not a BLAS product: that one starts threads of its own beside the slots.
+        similarities: Array = np.einsum("nh,kh->nk", embeddings.astype(np.float64), labels.prototypes)
+        centred = similarities - labels.means
+        temperature = self._model.manifest.temperature
+        if multi_label or len(labels.prototypes) == 1:
+            return sigmoid((centred - temperature.multi_label_bias) / temperature.multi_label)
+        return softmax(centred / temperature.routing)
+
+
+def read_neutral(path: Path, width: int) -> Array:
+    """Mean embedding [H] of the neutral texts kept with a model as float rows [texts, H]. Raises ModelError."""
+    try:
+        rows = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ModelError(f"{path}: cannot be read as an array: {error}") from error
+    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != width or not len(rows):
+        raise ModelError(f"{path}: must hold rows of {width} numbers")
+    mean: Array = rows.astype(np.float64).mean(axis=0)
+    if not np.isfinite(mean).all():
+        raise ModelError(f"{path}: holds a number that is not finite")
+    return mean
