@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from training.finetuning.command import finetune
+
 app = typer.Typer(help="Make models: train, quantize, evaluate.", no_args_is_help=True)
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -14,6 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 @app.callback()
 def train() -> None:
     """Make models. Needs the `training` extra and torch (`make model` sets both up)."""
+
+
+app.command()(finetune)
 
 
 @app.command()

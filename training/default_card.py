@@ -66,7 +66,8 @@ def _made_of() -> str:
     ]
     written = "\n\nComments, label sets and tickets written for it stand in `training/data`."
     table = "\n".join(f"| {p.name} {p.version} | {p.licence} | {what} |" for p, what in rows)
-    return f"## Made of\n\n| package | licence | what is used |\n| --- | --- | --- |\n{table}{written} The model is MIT too."
+    head = "## Made of\n\n| package | licence | what is used |\n| --- | --- | --- |\n"
+    return f"{head}{table}{written} The model is MIT too."
 
 
 def _sentiment(metrics: dict[str, Any]) -> str:

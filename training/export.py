@@ -25,7 +25,7 @@ from training.network import Head, Network
 
 OPSET = 20
 INPUTS = ("input_ids", "attention_mask")
-TOKEN_TYPES = "token_type_ids"
+TOKEN_TYPES = "token_type_ids"  # noqa: S105 - no password
 OUTPUTS = ("embedding", "logits")
 ACTIVATIONS = ("gelu",)
 MASKED = -10_000.0
@@ -63,7 +63,7 @@ class ExportableTrunk(nn.Module):
         """States of every position, padded ones too."""
         texts, tokens = input_ids.shape[0], input_ids.shape[1]
         embedded = self.words(input_ids) + self.positions[:tokens].unsqueeze(0)
-        if self.types is not None:
+        if self.types is not None and token_type_ids is not None:
             embedded = embedded + nn.functional.embedding(token_type_ids, self.types)
         normed: Tensor = self.norm(embedded)
         states = normed.reshape(-1, self.heads * self.width)

@@ -64,7 +64,14 @@ class Joint:
     routing texts hold numbers from N on, all of one label set."""
 
     def __init__(
-        self, network: Network, texts: Texts, sets: Sequence[LabelledSet], weights: Weights, batch_texts: int, seed: int
+        self,
+        network: Network,
+        texts: Texts,
+        sets: Sequence[LabelledSet],
+        *,
+        weights: Weights,
+        batch_texts: int,
+        seed: int,
     ) -> None:
         self.network, self.texts, self.sets, self.weights = network, texts, sets, weights
         self.batch_texts, self.seed = batch_texts, seed

@@ -1,4 +1,4 @@
-"""A text model in torch: a BERT trunk, and a head that turns its states into logits. Everything that trains works on it.
+"""A text model in torch: a BERT trunk, and a head that makes logits of its states. What trains, trains it.
 
 Shapes: B texts, T tokens, H hidden units, L labels. Reading checkpoints of other programs into one is
 `training.importing`'s, writing it as ONNX `training.export`'s.

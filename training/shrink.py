@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 from transformers import BertModel
+from transformers.models.bert.modeling_bert import BertLayer
 
 from training.network import Network
 
@@ -34,13 +35,14 @@ def shrink(network: Network, layers: int, ffn: int | None = None) -> Network:
     trunk.embeddings.load_state_dict(network.trunk.embeddings.state_dict())
     for at, number in enumerate(kept):
         layer = copy.deepcopy(network.trunk.encoder.layer[number])
+        assert isinstance(layer, BertLayer)  # noqa: S101 - says what the list holds
         if ffn is not None:
             _keep_units(layer, ffn)
         trunk.encoder.layer[at].load_state_dict(layer.state_dict())
     return Network(trunk, copy.deepcopy(network.head))
 
 
-def _keep_units(layer: nn.Module, ffn: int) -> None:
+def _keep_units(layer: BertLayer, ffn: int) -> None:
     inner, outer = layer.intermediate.dense, layer.output.dense
     assert isinstance(inner, nn.Linear) and isinstance(outer, nn.Linear)  # noqa: S101 - says what they are
     weight = inner.weight.detach().norm(dim=1) * outer.weight.detach().norm(dim=0)

@@ -30,13 +30,15 @@ Say = Callable[[str], None]
 
 def broad(places: Places, recipe: Recipe, start: pretrained.Pretrained, say: Say) -> Path:
     """Folder of the pretrained encoder fine-tuned on the corpora, its lower half as it was."""
-    return _trained(places, recipe.broad, start, start.network, _fine_tuning(places, recipe, recipe.broad), say)
+    found = _fine_tuning(places, recipe, recipe.broad)
+    return _trained(places, recipe.broad, start, start.network, found=found, say=say)
 
 
 def large(places: Places, recipe: Recipe, start: pretrained.Pretrained, say: Say) -> Path:
     """Folder of the large model: the broad one, all of it tuned further with the written texts."""
     before = broad(places, recipe, start, say)
-    return _trained(places, recipe.large, start, before, _fine_tuning(places, recipe, recipe.large), say)
+    found = _fine_tuning(places, recipe, recipe.large)
+    return _trained(places, recipe.large, start, before, found=found, say=say)
 
 
 def small(places: Places, recipe: Recipe, start: pretrained.Pretrained, say: Say) -> Path:
@@ -48,7 +50,7 @@ def small(places: Places, recipe: Recipe, start: pretrained.Pretrained, say: Say
     seed = places.work / f"{recipe.small.name}-start"
     network.save(shrink(network.load(teacher), recipe.layers, recipe.ffn), seed)
     found = examples.distillation(places.cache, recipe.more, recipe.seed)
-    return _trained(places, recipe.small, start, seed, found, say, teacher=teacher)
+    return _trained(places, recipe.small, start, seed, found=found, say=say, teacher=teacher)
 
 
 def _fine_tuning(places: Places, recipe: Recipe, stage: Stage) -> list[Example]:
@@ -66,6 +68,7 @@ def _trained(
     stage: Stage,
     start: pretrained.Pretrained,
     source: Path,
+    *,
     found: Sequence[Example],
     say: Say,
     teacher: Path | None = None,
@@ -88,7 +91,14 @@ def _trained(
     sets = _label_sets(tokenizer, stage.max_tokens) if stage.weights.routing else []
     student = network.load(source)
     _fix(student, stage.fixed_layers)
-    joint = Joint(student, texts, sets, stage.weights, stage.schedule.batch_texts, stage.schedule.seed)
+    joint = Joint(
+        student,
+        texts,
+        sets,
+        weights=stage.weights,
+        batch_texts=stage.schedule.batch_texts,
+        seed=stage.schedule.seed,
+    )
     checkpoint = places.work / f"{stage.name}.pt"
     loop = Loop(
         student,
