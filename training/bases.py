@@ -25,6 +25,7 @@ from worker.inference.tokenizer import TextTokenizer
 
 TORCH_FOLDER = "torch"
 BASE_FILE = "base.json"
+DEFAULT_MAX_TOKENS = 128
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,15 @@ class Base:
         return int(self.network.trunk.config.pad_token_id or 0)
 
 
-def load_base(base: str, homes: Sequence[Path]) -> Base:
-    """The base that is meant by a path, or by the name of a model in `homes`.
+def load_base(base: str, homes: Sequence[Path], bases_home: Path) -> Base:
+    """The base that is meant by a path, by a name in `bases_home`, or by the name of a model in `homes`.
 
     Raises ModelError that says what the folder lacks.
     """
     folder = Path(base)
     if not folder.is_dir():
-        folder = find(base, homes)
+        adapted = bases_home / base
+        folder = adapted if (adapted / BASE_FILE).is_file() else find(base, homes)
     if (folder / network.CONFIG_FILE).is_file() and _is_ours(folder):
         folder = folder.resolve().parent
     if (folder / MANIFEST_FILE).is_file():
@@ -66,6 +68,16 @@ def load_base(base: str, homes: Sequence[Path]) -> Base:
         f"{folder}: is no base: it has no {MANIFEST_FILE} (a model), no {BASE_FILE} (of `fenliu train adapt`) and no "
         f"{network.CONFIG_FILE} (a transformers folder)"
     )
+
+
+def token_limit(base: Base, wanted: int | None) -> int:
+    """Most tokens of a text, specials included. Raises ModelError if the base has no positions for what is wanted."""
+    positions = int(base.network.trunk.config.max_position_embeddings)
+    if wanted is None:
+        return min(base.max_tokens, positions, DEFAULT_MAX_TOKENS)
+    if wanted > positions:
+        raise ModelError(f"--max-tokens: {wanted} is over the {positions} positions of {base.name}")
+    return wanted
 
 
 def with_labels(base: Base, labels: Sequence[str], seed: int) -> Network:

@@ -83,6 +83,7 @@ CONFLICT = "same text, different labels: all dropped"
 class Tally:
     """How many texts each rule changed, and the first few with their line, before and after."""
 
+    file: str
     rows: int = 0
     kept: int = 0
     counts: dict[str, int] = field(default_factory=dict)
@@ -98,6 +99,7 @@ class Tally:
     def as_json(self) -> dict[str, Any]:
         """For a report."""
         return {
+            "file": self.file,
             "rows": self.rows,
             "kept": self.kept,
             "changes": {
@@ -109,8 +111,9 @@ class Tally:
             },
         }
 
-    def table(self, title: str) -> Table:
+    def table(self) -> Table:
         """For a terminal."""
+        title = f"{self.file}: {self.kept} of {self.rows} texts are kept"
         table = Table("what", "texts", "line", "before", "after", title=title, title_justify="left")
         for rule, count in self.counts.items():
             for number, (line, before, after) in enumerate(self.samples[rule]):

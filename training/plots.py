@@ -35,6 +35,7 @@ def confusion_png(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> 
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = len(labels)
     family, names = _legible(labels)
+    note = "" if names[0] != "0" else " (numbers as in the text report: no font here has the names)"
     side_inches = min(16.0, 3.2 + 0.45 * size)
     with mpl.rc_context({"font.family": family}):
         figure = Figure(figsize=(side_inches + 0.8, side_inches), layout="constrained")
@@ -42,7 +43,7 @@ def confusion_png(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> 
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         axes.set_xticks(range(size), names, rotation=45 if size > 4 else 0)
         axes.set_yticks(range(size), names)
-        axes.set_xlabel("found")
+        axes.set_xlabel(f"found{note}", wrap=True)
         axes.set_ylabel("true")
         axes.set_title("Texts by true and found class")
         if size <= _MOST_ANNOTATED:
