@@ -21,8 +21,7 @@ MODEL_FILE = "model.onnx"
 TOKENIZER_FILE = "tokenizer.json"
 CARD_FILE = "MODEL_CARD.md"
 NEUTRAL_FILE = "neutral.npy"
-
-
+MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 _ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}/[A-Za-z0-9][A-Za-z0-9._-]{0,49}$"
 
 
@@ -102,7 +101,7 @@ class Manifest(_Strict):
     """`manifest.json` of a model folder. An unknown field is an error, not a surprise later."""
 
     format_version: int = FORMAT_VERSION
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    name: str = Field(pattern=MODEL_NAME)
     version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,49}$")
     kind: tuple[ModelKind, ...] = Field(min_length=1)
     tasks: tuple[Task, ...] = Field(min_length=1)

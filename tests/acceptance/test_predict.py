@@ -11,6 +11,7 @@ import pytest
 
 from schemas.settings import Settings
 from tests.conftest import ROOT, environment, fenliu_command
+from tests.models import Home
 from worker.inference.classifier import Classifier, Job
 from worker.inference.folder import find, shipped_home
 
@@ -102,6 +103,48 @@ def test_several_labels_may_hold(predict):
     found = results(predict("--labels", "物流，服务态度, 天气", "--multi-label", "--template", "关于{}", input=text))[0]
     assert {"物流", "服务态度", "天气"} == set(found["scores"])
     assert "天气" == list(found["scores"])[-1]
+
+
+def test_a_pair_model_and_a_cascade_are_named_like_any_model(predict, tmp_path):
+    # Given a model for pairs in the home, and a cascade made of the shipped model and it
+    Home(tmp_path / "models").add_nli()
+    made = predict("cascade", "both", Settings().model, "pairs", "--keep", "2", command="models")
+    assert (0, "both/1") == (made.returncode, made.stdout.decode().strip())
+    # when a ticket is routed by each
+    labels = ["--labels", "物流，账号, 退款"]
+    ticket = "包裹三天没动了"
+    by_pair, by_both = (results(predict(*labels, "--model", name, input=ticket))[0] for name in ("pairs", "both/1"))
+    encoded = results(predict(*labels, input=ticket))[0]
+    # then the pair model decides between the two labels that the shipped one holds likeliest
+    assert [("pairs", "1"), ("both", "1")] == [(each["model"], each["model_version"]) for each in (by_pair, by_both)]
+    out = list(encoded["scores"])[-1]
+    assert encoded["scores"][out] == pytest.approx(by_both["scores"][out], abs=1e-6)
+    assert [name for name in by_pair["scores"] if name != out] == [name for name in by_both["scores"] if name != out]
+    assert pytest.approx(1.0) == sum(by_both["scores"].values())
+    # and the cascade has the shipped model's sentiment, and is listed
+    sentiment = [results(predict("--model", name, input="很好"))[0]["scores"] for name in ("both", Settings().model)]
+    assert sentiment[0] == sentiment[1]
+    listed = {model["name"]: model for model in results_of_json(predict("list", "--json", command="models"))}
+    assert (["cascade"], None) == (listed["both"]["kind"], listed["both"]["problem"])
+    # and a second one is another version
+    assert b"both/2\n" == predict("cascade", "both", Settings().model, "pairs", command="models").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        (["x/y", "fenliu-e5", "pairs"], 2, "is no model name"),
+        (["x", "fenliu-e5", "nothing"], 1, "no model 'nothing'"),
+        (["x", "pairs", "fenliu-e5"], 1, "pairs/1 is no encoder model: its kind is nli"),
+        (["x", "fenliu-e5", "fenliu-e5"], 1, "is no nli model"),
+    ],
+)
+def test_a_cascade_of_what_does_not_fit_is_not_made(predict, tmp_path, arguments, code, reason):
+    Home(tmp_path / "models").add_nli()
+    done = predict("cascade", *arguments, command="models")
+    assert code == done.returncode
+    assert reason in " ".join(done.stderr.decode().replace("│", " ").split())
+    assert ["pairs"] == [path.name for path in (tmp_path / "models").iterdir()]
 
 
 def test_a_text_alone_and_in_a_batch_gets_the_same_scores(classifier):

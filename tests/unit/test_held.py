@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from schemas.messages import RawEntry
 from schemas.names import Lane
@@ -39,4 +40,16 @@ def test_the_slowest_slot_is_what_counts() -> None:
         assert held.longest_in_model_s() >= before > 0
     leave.set()
     thread.join()
+    assert 0.0 == held.longest_in_model_s()
+
+
+def test_a_slot_that_gets_on_is_not_slow() -> None:
+    held = Held()
+    with held.in_model():
+        time.sleep(0.02)
+        before = held.longest_in_model_s()
+        held.progressed()
+        assert held.longest_in_model_s() < before
+    # and a thread that is not in the model leaves no mark
+    held.progressed()
     assert 0.0 == held.longest_in_model_s()

@@ -80,6 +80,10 @@ def test_every_field_is_read() -> None:
     ) == entry  # fmt: skip
 
 
+def test_labels_may_be_one_string_with_commas_of_either_kind() -> None:
+    assert LabelSet((Label("账单"), Label("物流"), Label("售后"))) == entry_of(labels='"账单, 物流，,售后 "').labels
+
+
 def test_the_kind_decides_the_tasks_unless_they_are_named() -> None:
     assert (Task.SENTIMENT, Task.ROUTING) == entry_of(kind="ticket").tasks
     assert (Task.ROUTING,) == entry_of(tasks="routing").tasks

@@ -10,7 +10,7 @@ import pytest
 from schemas.errors import Code
 from schemas.labels import Label, LabelSet
 from schemas.messages import RawEntry
-from schemas.names import AssignmentStatus, Lane, Task
+from schemas.names import AssignmentStatus, Lane, Stage, Task
 from schemas.settings import Settings
 from tests.models import Home
 from worker.inference.classifier import Classifier
@@ -152,6 +152,61 @@ def test_a_text_scores_the_same_alone_and_in_a_batch(pipeline: Pipeline) -> None
         assert isinstance(alone, Done)
         for one, other in zip(alone.predictions, outcome.predictions, strict=True):
             assert pytest.approx(dict(one.scores), abs=1e-6) == dict(other.scores)
+
+
+@pytest.mark.parametrize("production", ["pairs", "both"])
+def test_tickets_are_routed_by_a_pair_model_or_a_cascade_in_production(
+    models_home: Home, sets: Sets, production: str
+) -> None:
+    # Given a model for pairs, or one with an encoder before it, in production
+    models_home.add_nli()
+    models_home.add_cascade()
+    shelf = Shelf(Classifier.load(models_home.path / production / "1", run_tokens=64), [models_home.path], 64)
+    steps: list[None] = []
+    pipeline = Pipeline(shelf, sets, Settings(triage_threshold=0.0), lambda: steps.append(None))
+    # when tickets are routed
+    outcomes = pipeline([_raw(n, text=text, tasks="routing") for n, text in enumerate(["物流太慢", "退款"], 1)], NOW)
+    # then they have a team, decided in pairs, and the pipeline said that it went on
+    for outcome in outcomes:
+        assert isinstance(outcome, Done)
+        (routing,) = outcome.predictions
+        assert (production, Stage.PAIR, True, 3) == (
+            routing.model,
+            routing.stage,
+            routing.production,
+            routing.route_set_version,
+        )
+        assert outcome.assignment is not None
+        assert outcome.assignment.team in {"物流", "triage"}  # nothing reaches 退款's threshold of 1
+    assert steps
+
+
+def test_an_entry_may_ask_for_a_pair_model_with_labels_and_template_of_its_own(
+    pipeline: Pipeline, models_home: Home
+) -> None:
+    models_home.add_nli()
+    own = {"labels": '"登录， 账号,,退款"', "template": "a{}", "multi_label": "yes", "model": "pairs"}
+    (outcome,) = pipeline([_raw(tasks="routing", **own)], NOW)
+    assert isinstance(outcome, Done)
+    routing = outcome.predictions[0]
+    assert ("pairs", Stage.PAIR, False) == (routing.model, routing.stage, routing.production)
+    assert {"登录", "账号", "退款"} == set(routing.scores)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [({"labels": '{"物流": "' + "太慢" * 40 + '"}'}, "labels"), ({"route_set": "wordy"}, "route_set")],
+)
+def test_a_label_too_long_for_its_model_is_a_dead_letter_and_spares_its_neighbours(
+    pipeline: Pipeline, models_home: Home, sets: Sets, fields: dict[str, str], field: str
+) -> None:
+    models_home.add_nli()
+    sets.sets["wordy"] = RouteSetVersion("wordy", 1, LabelSet((Label("物流", "太慢" * 40),)))
+    bad, good = pipeline([_raw(1, tasks="routing", model="pairs", **fields), _raw(2)], NOW)
+    assert isinstance(bad, Dead)
+    assert isinstance(good, Done)
+    assert (Code.BAD_LABELS, field) == (bad.code, bad.field)
+    assert "label '物流'" in bad.message
 
 
 def test_no_entries_no_outcomes(pipeline: Pipeline) -> None:

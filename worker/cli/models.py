@@ -14,9 +14,11 @@ from rich.text import Text
 from schemas.errors import ModelError
 from schemas.manifest import CARD_FILE, Manifest
 from schemas.settings import load_settings
+from worker.cli.cascade import cascade
 from worker.inference.folder import Listed, check, find, list_models, model_homes, size_bytes
 
 app = typer.Typer(no_args_is_help=True, help="List and show models.")
+app.command("cascade")(cascade)
 
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

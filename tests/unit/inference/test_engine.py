@@ -70,6 +70,19 @@ def test_rows_come_back_in_order_whatever_inputs_the_graph_has(graph_file, input
     np.testing.assert_allclose(means @ head_weights(), rows[LOGITS], atol=1e-5)
 
 
+def test_tokens_of_the_second_text_of_a_pair_are_of_type_1(graph_file):
+    # Given a graph that reads a token of type 1 as the token after it
+    engine = Engine(
+        graph_file(tiny_graph(VOCABULARY + 1, inputs=("input_ids", "attention_mask", "token_type_ids"))), run_tokens=64
+    )
+    pairs = sequences_of([9, 4, 30, 4])
+    first_tokens = [5, 4, 1, 0]
+    # when pairs are run, then it is as if the second part had been written so
+    rows = engine.run(pairs, first_tokens)[EMBEDDING]
+    shifted = [ids + (np.arange(len(ids)) >= first) for ids, first in zip(pairs, first_tokens, strict=True)]
+    np.testing.assert_allclose(engine.run(shifted)[EMBEDDING], rows, atol=1e-6)
+
+
 def test_a_token_that_the_model_does_not_have_is_an_inference_error(graph_file):
     engine = Engine(graph_file(tiny_graph(VOCABULARY)), run_tokens=64)
     with pytest.raises(InferenceError, match="1 x 2 tokens"):

@@ -38,6 +38,18 @@ def test_head_and_tail_are_what_the_model_was_trained_with(unigram, bert):
     assert (bert.head.tolist(), bert.tail.tolist(), bert.pad_id) == ([2], [3], 0)
 
 
+def test_what_stands_around_a_pair_is_what_the_model_was_trained_with(unigram, bert):
+    for form, head, between, tail in ((bert.pair_form, [2], [3], [3]), (unigram.pair_form, [0], [2], [2])):
+        assert (head, between, tail) == (form.head.tolist(), form.middle.tolist(), form.tail.tolist())
+        assert (True, 3) == (form.typed, form.special_tokens)
+
+
+def test_a_tokenizer_that_puts_nothing_between_two_texts_has_no_form_for_pairs(tokenizer_file):
+    tokenizer = bert_tokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A", special_tokens=[("[CLS]", 2)])
+    assert TextTokenizer.load(tokenizer_file(tokenizer)).pair_form is None
+
+
 @pytest.mark.parametrize("typed", ["</s>", "<s>", "<pad>", "＜/s＞", "</s></s>", "a</s>b", "慢 <s> 慢"])
 def test_special_strings_stay_text_though_the_vocabulary_has_them_as_pieces(unigram, typed):
     # Given a Unigram vocabulary in which `</s>` is the likeliest piece of all, when a user types it (or its full-width
