@@ -26,8 +26,9 @@ _SAMPLE_CHARACTERS = 60
 _INLINE = "a abbr b big cite code em font i mark q s small span strike strong sub sup tt u"
 _BLOCK = (
     "address article aside blockquote body br button canvas caption center col dd details div dl dt fieldset "
-    "figcaption figure footer form h1 h2 h3 h4 h5 h6 head header hr html iframe img input label li link main meta nav object "
-    "ol option p picture pre section select source summary table tbody td textarea tfoot th thead time title tr ul video"
+    "figcaption figure footer form h1 h2 h3 h4 h5 h6 head header hr html iframe img input label li link main meta nav "
+    "object ol option p picture pre section select source summary table tbody td textarea tfoot th thead time title "
+    "tr ul video"
 )
 _REST = r"(?:\s[^<>]*|/)?"
 _HIDDEN = re.compile(r"<!--.*?-->|<(script|style)\b[^<>]*>.*?</\1\s*>", re.DOTALL | re.IGNORECASE)

@@ -139,9 +139,8 @@ def adapt(
         raise ModelError(f"{places.folder}: exists; delete it or take another --name")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     training = Training(base, texts, recipe, device)
-    say(
-        f"{len(training.rows)} rows of at most {recipe.max_tokens} tokens to train on, {len(training.held_out)} held out"
-    )
+    n_rows = {"train_rows": len(training.rows), "held_out_rows": len(training.held_out)}
+    say(f"{len(training.rows)} rows of up to {recipe.max_tokens} tokens to train on, {len(training.held_out)} held out")
     places.work.mkdir(parents=True, exist_ok=True)
     key = _fingerprint(training, recipe)
     checkpoint, history = places.work / f"{key}.pt", History(places.work / f"{key}.json")
@@ -165,17 +164,12 @@ def adapt(
     after = -max(outcome.metrics)
     report = {
         "base": {"name": base.name, "weights": base.way},
-        "data": {
-            "cleaning": tally.as_json(),
-            "train_rows": len(training.rows),
-            "held_out_rows": len(training.held_out),
-        },
+        "data": {"cleaning": tally.as_json(), **n_rows},
         "hyperparameters": {**asdict(recipe), "device": device, "torch_threads": torch.get_num_threads()},
         "history": history.as_json(outcome, loop.ends),
         "held_out": {
-            "before": _figures(before),
+            "before": _figures(before) | {"with": "untrained output weights"},
             "after": _figures(after),
-            "before_is": "with untrained output weights",
         },
     }
     training.model.cpu()
@@ -210,7 +204,7 @@ def _parted(texts: Sequence[Row], recipe: Recipe) -> tuple[list[Row], list[Row]]
     return parts
 
 
-def _figures(loss: float) -> dict[str, float]:
+def _figures(loss: float) -> dict[str, Any]:
     return {"loss": round(loss, 4), "perplexity": round(math.exp(loss), 2)}
 
 
