@@ -18,7 +18,7 @@ from schemas.stack import connected
 from tests.conftest import ROOT
 from worker.database import make_engine
 
-DOCS = ["README.md", "docs/inbox.md"]
+DOCS = ["README.md", "docs/inbox.md", "docs/zero-shot.md"]
 MAKE_TARGETS_OF_CI = {"demo", "test", "lint"}
 
 REDIS_CLI = """#!{python}

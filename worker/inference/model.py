@@ -5,7 +5,7 @@ What its rows mean is said elsewhere: `sentiment`, `encoder`, `pair`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +18,8 @@ from worker.inference.scores import Array, joined, normalized
 from worker.inference.tokenizer import IdArray, TextTokenizer
 from worker.inference.windows import weights, windows
 
-_EMBED_CHARS = 65_536
-"""Characters embedded at once while labels are prepared: long examples must not stand in memory all together."""
+_ENCODE_CHARS = 65_536
+"""Characters tokenized or embedded at once: what the tokenizer keeps of each is far larger than the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,11 @@ class Model:
 
     def encode(self, texts: Sequence[str]) -> list[IdArray]:
         """Token ids of each text, as far as they are read. Raises InferenceError."""
-        found = []
-        for text, ids in zip(texts, self.tokenizer.encode(texts), strict=True):
-            # Normalization unfolds a few characters into many (U+FDFA into 18); what a text may cost stays bounded.
-            found.append(ids[: max(self.manifest.max_tokens, len(text))])
+        found: list[IdArray] = []
+        for part in _by_chars(texts, _ENCODE_CHARS):
+            for text, ids in zip(part, self.tokenizer.encode(part), strict=True):
+                # Normalization unfolds a few characters into many (U+FDFA into 18); what a text may cost stays bounded.
+                found.append(ids[: max(self.manifest.max_tokens, len(text))])
         return found
 
     def forward(self, ids: Sequence[IdArray], head: IdArray | None = None) -> Pass:
@@ -89,16 +90,10 @@ class Model:
         """Embeddings [texts, H] of length 1; of a long text the weighted mean of its windows."""
         head = self.head(prefix)
         found: list[Array] = []
-        at = 0
-        while at < len(texts):
-            end, chars = at + 1, len(texts[at])
-            while end < len(texts) and chars + len(texts[end]) <= _EMBED_CHARS:
-                chars += len(texts[end])
-                end += 1
-            done = self.forward(self.encode(texts[at:end]), head)
+        for part in _by_chars(texts, _ENCODE_CHARS):
+            done = self.forward(self.encode(part), head)
             values = done.rows[EMBEDDING].astype(np.float64)
             found.extend(cut.joined(values) for cut in done.cuts)
-            at = end
         return normalized(np.stack(found))
 
     def head(self, prefix: str) -> IdArray:
@@ -130,3 +125,15 @@ class Model:
                 raise ModelError(
                     f"{manifest.id}: {name} of one text has the shape {rows[name].shape}, not (1, {width})"
                 )
+
+
+def _by_chars(texts: Sequence[str], most_chars: int) -> Iterator[Sequence[str]]:
+    """Parts of `texts` of at most `most_chars` characters together; a longer text is a part by itself."""
+    start = chars = 0
+    for number, text in enumerate(texts):
+        if number > start and chars + len(text) > most_chars:
+            yield texts[start:number]
+            start, chars = number, 0
+        chars += len(text)
+    if start < len(texts):
+        yield texts[start:]
