@@ -21,12 +21,16 @@ _OURS = ("schemas", "producers", "worker", "training", "dashboard")
 
 @dataclass(frozen=True, slots=True)
 class _Command:
-    """Where a command lives (`module:attribute`, a Typer app or a function), its help, the extra it needs."""
+    """Where a command lives (`module:attribute`, a Typer app or a function), its help, the extra it needs.
+
+    `more`: functions of other packages that join an app as its commands, by name.
+    """
 
     where: str
     help: str
     extra: str = ""
     passes_options: bool = False
+    more: tuple[tuple[str, str], ...] = ()
 
 
 _COMMANDS = {
@@ -43,16 +47,27 @@ _COMMANDS = {
     "items": _Command("worker.cli.items:app", "Look at items, or delete them.", "worker"),
     "routes": _Command("worker.cli.routes:app", "Apply, show and test route sets.", "worker"),
     "dead-letters": _Command("worker.cli.dead_letters:app", "List, replay or drop what failed.", "worker"),
-    "models": _Command("worker.cli.models:app", "List and show models.", "worker"),
-    "train": _Command("training.cli:app", "Make models.", "training"),
+    "models": _Command(
+        "worker.cli.models:app",
+        "List, show and import models.",
+        "worker",
+        more=(("import", "training.importing.cli:import_"),),
+    ),
+    "train": _Command("training.cli:app", "Make models.", "worker,training"),
 }
+
+
+def _named(where: str) -> Any:
+    module, _, attribute = where.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def _load(name: str) -> Any:
     """The command as Typer runs it."""
     command = _COMMANDS[name]
-    module, _, attribute = command.where.partition(":")
-    found = getattr(importlib.import_module(module), attribute)
+    found = _named(command.where)
+    for more, where in command.more:
+        found.command(more)(_named(where))
     if not isinstance(found, typer.Typer):
         function, found = found, typer.Typer()
         options = {"allow_extra_args": True, "ignore_unknown_options": True} if command.passes_options else None

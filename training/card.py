@@ -12,6 +12,7 @@ from schemas.manifest import LongText, Manifest, ModelKind
 from schemas.names import Task
 
 _CHECKS = {
+    "transformers": "the network against transformers' own",
     "parity": "ONNX (FP32) against PyTorch",
     "tokens": "token ids against the checkpoint's own tokenizer",
     "int8": "INT8 against FP32",

@@ -40,6 +40,7 @@ Precision = Literal["fp32", "int8"]
 TORCH_FOLDER = "torch"
 MOST_FP32_DIFFERENCE = 1e-4
 """Largest difference of scores between torch and the FP32 graph that rounding explains."""
+LEAST_INT8_AGREEMENT = 0.99
 _UNSIGNED = "0" * 64
 
 
@@ -86,8 +87,8 @@ def publish(
     The graph is held against torch, and the INT8 graph against the FP32 one, on `check_texts` (at least one).
     `extra_files`, by plain name, go beside the graph and under the manifest's sha256; the network itself goes to
     `torch/`, which is not under them: it may be deleted to save room. `finish` is called with the folder, complete but
-    not yet in its place, and may add to it, figures measured through the worker's own inference say. Raises ModelError if the draft makes no valid
-    manifest or the graph does not compute what torch computes.
+    not yet in its place, and may add to it, figures measured through the worker's own inference say. Raises ModelError
+    if the draft makes no valid manifest or the graph does not compute what torch computes.
     """
     home = models / draft.name
     manifest = _manifest(draft, model, precision, _next_version(home))
@@ -156,6 +157,8 @@ def _checked(
         compared = agreement.compared(in_float, alone)
         figures["int8"] = {"against": "ONNX, FP32", "texts": len(checked), **compared}
         say(f"INT8 against FP32 on {len(checked)} texts: {_said(compared)}")
+        if compared.get("label_agreement", 1.0) < LEAST_INT8_AGREEMENT:
+            say(f"warning: INT8 changes more than {1 - LEAST_INT8_AGREEMENT:.0%} of the labels; fp32 does not")
     batched = agreement.compared(alone, agreement.batched_outputs(result, checked))
     figures["batch"] = {"against": "each text alone", "texts": len(checked), **batched}
     return result, figures

@@ -1,4 +1,4 @@
-"""`fenliu models`: which models there are, and what each says of itself."""
+"""`fenliu models`: which models there are, and what each says of itself. `import` joins from training.importing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from schemas.settings import load_settings
 from worker.cli.cascade import cascade
 from worker.inference.folder import Listed, check, find, list_models, model_homes, size_bytes
 
-app = typer.Typer(no_args_is_help=True, help="List and show models.")
+app = typer.Typer(no_args_is_help=True, help="List, show and import models.")
 app.command("cascade")(cascade)
 
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
