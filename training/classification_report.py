@@ -78,12 +78,15 @@ class ClassificationReport:
         )
 
 
-def report(expected: IntArray, probabilities: FloatArray, labels: Sequence[str]) -> ClassificationReport:
+def report(
+    expected: IntArray, probabilities: FloatArray, labels: Sequence[str], found: IntArray | None = None
+) -> ClassificationReport:
     """`expected` [N] numbers of the true labels, `probabilities` [N, L] in the order of `labels`.
 
+    `found` [N]: what was taken, where that is not the first of the most probable labels.
     A class with no texts counts in macro-F1 only if some text was taken for it.
     """
-    found = probabilities.argmax(axis=1)
+    found = probabilities.argmax(axis=1) if found is None else found
     numbers = np.arange(len(labels))
     precision, recall, f1, support = precision_recall_fscore_support(expected, found, labels=numbers, zero_division=0)
     return ClassificationReport(

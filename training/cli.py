@@ -7,7 +7,11 @@ from typing import Annotated
 
 import typer
 
+from training.adapting.command import adapt
+from training.evaluating.baseline import baseline
+from training.evaluating.command import evaluate
 from training.finetuning.command import finetune
+from training.sample_data import sample_data
 
 app = typer.Typer(help="Make models: train, quantize, evaluate.", no_args_is_help=True)
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,7 +22,11 @@ def train() -> None:
     """Make models. Needs the `training` extra and torch (`make model` sets both up)."""
 
 
+app.command()(adapt)
 app.command()(finetune)
+app.command()(evaluate)
+app.command()(baseline)
+app.command()(sample_data)
 
 
 @app.command()

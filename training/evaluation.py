@@ -1,22 +1,25 @@
 """Numbers about a model: accuracy, per-class figures, calibration error, routing accuracy.
 
-Pure functions of labels and scores, except `sentiment_report` and `routing_report`, which run a loaded model the way
-the product does.
+Pure functions of labels and scores, except `answers` and the two reports made with it, which run a loaded model the
+way the product does. What `fenliu train evaluate` makes of them is `training.evaluating`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from schemas.labels import LabelSet
-from worker.inference.classifier import Classifier, Job
+from worker.inference.classifier import Classifier, Job, PreparedLabels
+from worker.inference.scores import Scores
 
 FloatArray = npt.NDArray[np.float64]
-_CHUNK_TEXTS = 256
+IntArray = npt.NDArray[np.intp]
+CHUNK_TEXTS = 256
+"""Texts that are classified together, as many as a slot takes from an inbox."""
 _DIGITS = 4
 
 
@@ -54,19 +57,27 @@ def calibration_error(confidence: Sequence[float], correct: Sequence[bool], bins
     return round(float(sum(gaps)), _DIGITS)
 
 
+def answers(
+    model: Classifier, texts: Sequence[str], labels: PreparedLabels | None = None
+) -> Iterator[list[tuple[Scores, int]]]:
+    """Scores and length in tokens of each text, in order, CHUNK_TEXTS at a time: its sentiment, or with `labels` its
+    routing. Raises InferenceError."""
+    for start in range(0, len(texts), CHUNK_TEXTS):
+        jobs = [Job(text, labels is None, labels) for text in texts[start : start + CHUNK_TEXTS]]
+        results = model.classify(jobs)
+        found = [result.sentiment if labels is None else result.routing for result in results]
+        yield [(scores, result.tokens) for scores, result in zip(found, results, strict=True) if scores is not None]
+
+
 def sentiment_report(model: Classifier, texts: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
     """Accuracy, per class, and calibration error of a loaded model on labelled texts."""
-    scores = [
-        result.sentiment
-        for start in range(0, len(texts), _CHUNK_TEXTS)
-        for result in model.classify([Job(text, True, None) for text in texts[start : start + _CHUNK_TEXTS]])
-    ]
-    found = [score.label for score in scores if score is not None]
+    scores = [score for part in answers(model, texts) for score, _ in part]
+    found = [score.label for score in scores]
     return {
         "texts": len(texts),
         "accuracy": accuracy(labels, found),
         "calibration_error": calibration_error(
-            [score.score for score in scores if score is not None],
+            [score.score for score in scores],
             [e == f for e, f in zip(labels, found, strict=True)],
         ),
         "per_class": per_class(labels, found),
@@ -77,19 +88,14 @@ def routing_report(
     model: Classifier, texts: Sequence[str], teams: Sequence[str], labels: LabelSet, groups: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Accuracy over all texts and by group (say, language), per team, and calibration error."""
-    prepared = model.prepare(labels)
-    scores = [
-        result.routing
-        for start in range(0, len(texts), _CHUNK_TEXTS)
-        for result in model.classify([Job(text, False, prepared) for text in texts[start : start + _CHUNK_TEXTS]])
-    ]
-    found = [score.label for score in scores if score is not None]
+    scores = [score for part in answers(model, texts, model.prepare(labels)) for score, _ in part]
+    found = [score.label for score in scores]
     report: dict[str, Any] = {
         "texts": len(texts),
         "labels": len(labels.labels),
         "accuracy": accuracy(teams, found),
         "calibration_error": calibration_error(
-            [score.score for score in scores if score is not None],
+            [score.score for score in scores],
             [e == f for e, f in zip(teams, found, strict=True)],
         ),
     }
