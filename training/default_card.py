@@ -35,14 +35,18 @@ def story(recipe: Recipe, *, is_small: bool) -> str:
     steps = [
         f"The pretrained encoder with its vocabulary pruned to {recipe.pieces:,} pieces.",
         f"Broad: {_stage(recipe.broad)}; sentiment on the reviews, embeddings held to the original's.",
-        f"Large: {_stage(recipe.large)}; the written comments, label sets and tickets (`training/data/written_*`) and "
-        f"a share of {recipe.large.review_share} of the reviews.",
     ]
-    if is_small:
+    if not is_small:
+        steps.append(
+            f"Large: {_stage(recipe.large)}; the written comments, label sets and tickets (`training/data/written_*`) "
+            f"and a share of {recipe.large.review_share} of the reviews."
+        )
+    else:
         shape = f"{recipe.layers} layers" + (f" with {recipe.ffn} feed-forward units" if recipe.ffn else "")
         steps.append(
-            f"Small: {shape} cut out of the large model; {_stage(recipe.small)}; copies the large model's logits "
-            "and embeddings on all of these texts and on more unlabelled ones, beside the labels themselves."
+            f"Small: {shape} cut out of the broad model; {_stage(recipe.small)}; copies the broad model's logits and "
+            "embeddings on all of its texts and on more unlabelled ones, and learns the labels themselves, those of "
+            "the written comments, label sets and tickets (`training/data/written_*`) among them."
         )
     lines = "\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))
     return f"{lines}\n\n`make model` runs all of it; every number is in `training/recipe.py`."

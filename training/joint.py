@@ -27,9 +27,11 @@ Rows = Sequence[Sequence[int]]
 
 @dataclass(frozen=True)
 class Weights:
-    """How much each part counts. `soft_temperature` softens both models' logits before they are compared."""
+    """How much each part counts; `hard` and `written`: the label itself, of a text with a teacher's logits and of one
+    without. `soft_temperature` softens both models' logits before they are compared."""
 
     hard: float = 1.0
+    written: float = 1.0
     soft: float = 0.0
     embedding: float = 0.5
     routing: float = 1.0
@@ -80,6 +82,8 @@ class Joint:
         self.targets = torch.from_numpy(texts.targets)
         self.variance = float((texts.targets - texts.targets.mean(0)).__pow__(2).sum(1).mean())
         self.teacher = None if texts.logits is None else torch.from_numpy(texts.logits)
+        taught = torch.ones(len(texts.rows), dtype=torch.bool) if self.teacher is None else ~self.teacher.isnan().any(1)
+        self.hard = torch.where(taught, weights.hard, weights.written)
         self.starts = len(texts.rows) + np.concatenate(([0], np.cumsum([len(one.rows) for one in sets]))).astype(int)
         self.rng = random.Random(seed)  # noqa: S311 - the same draw every time
 
@@ -109,11 +113,10 @@ class Joint:
         loss = self.weights.embedding * distance
         labels, logits = self.labels[run], output.logits.float()
         known = labels != NO_LABEL
-        if bool(known.any()) and self.weights.hard:
-            hard = nn.functional.cross_entropy(
-                logits[known], labels[known], label_smoothing=self.weights.label_smoothing
-            )
-            loss = loss + self.weights.hard * hard * known.float().mean()
+        if bool(known.any()):
+            smoothing = self.weights.label_smoothing
+            each = nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
+            loss = loss + (each * self.hard[run]).sum() / len(run)
         if self.teacher is not None and self.weights.soft:
             teacher = self.teacher[run]
             asked = ~teacher.isnan().any(1)

@@ -18,7 +18,7 @@ class Stage:
     name: str
     schedule: Schedule
     weights: Weights
-    max_tokens: int = 96
+    max_tokens: int = 80
     fixed_layers: int = 0
     review_share: float = 1.0
     """How often an epoch shows a corpus review."""
@@ -28,7 +28,6 @@ BROAD = Stage(
     "broad",
     Schedule(epochs=2, rate=1e-4, head_rate=4e-4, checkpoint_steps=150),
     Weights(embedding=1.0, routing=0.0),
-    max_tokens=80,
     fixed_layers=6,
 )
 LARGE = Stage(
@@ -39,8 +38,8 @@ LARGE = Stage(
 )
 SMALL = Stage(
     "small",
-    Schedule(epochs=4, rate=3e-4, head_rate=4e-4, checkpoint_steps=150),
-    Weights(hard=0.5, soft=1.0, embedding=1.0, routing=0.5, label_smoothing=0.05),
+    Schedule(epochs=3, rate=3e-4, head_rate=4e-4, checkpoint_steps=150),
+    Weights(hard=0.4, written=1.5, soft=0.8, embedding=1.0, routing=0.5, label_smoothing=0.05),
 )
 
 
@@ -54,10 +53,12 @@ class Recipe:
     large: Stage = LARGE
     small: Stage = SMALL
     layers: int = 4
-    ffn: int | None = None
+    ffn: int | None = 1024
     amounts: Amounts = field(default_factory=Amounts)
     more: Amounts = field(
-        default_factory=lambda: Amounts(titles=5500, snippets=14_000, newspaper=6000, english=9000, passages=0)
+        default_factory=lambda: Amounts(
+            titles=5000, snippets=8000, newspaper=3000, english=5000, passages=0, unlabelled_repeats=0.4
+        )
     )
     quantization: Quantization = field(default_factory=lambda: Quantization(weight_levels=63))
     seed: int = 7

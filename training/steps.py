@@ -1,4 +1,4 @@
-"""The trained networks of the default recipe, each made from the one before: broad, large, small.
+"""The trained networks of the default recipe, broad, and from it large and small.
 
 Each step keeps its result in the work folder, and its checkpoints while it runs: a run that was cut short goes on
 where it stopped.
@@ -42,11 +42,11 @@ def large(places: Places, recipe: Recipe, start: pretrained.Pretrained, say: Say
 
 
 def small(places: Places, recipe: Recipe, start: pretrained.Pretrained, say: Say) -> Path:
-    """Folder of the small model: layers of the large one that learned to do what it does."""
+    """Folder of the small model: layers of the broad one, taught by it and by the written texts."""
     target = places.work / recipe.small.name
     if (target / network.CONFIG_FILE).exists():
         return target
-    teacher = large(places, recipe, start, say)
+    teacher = broad(places, recipe, start, say)
     seed = places.work / f"{recipe.small.name}-start"
     network.save(shrink(network.load(teacher), recipe.layers, recipe.ffn), seed)
     found = examples.distillation(places.cache, recipe.more, recipe.seed)
@@ -86,7 +86,7 @@ def _trained(
         labels=labels,
         targets=targets,
         repeats=np.array([example.repeats for example in found]),
-        logits=logits if teacher else None,
+        logits=_asked(logits, found) if teacher else None,
     )
     sets = _label_sets(tokenizer, stage.max_tokens) if stage.weights.routing else []
     student = network.load(source)
@@ -126,6 +126,12 @@ def _answers(
     np.savez(kept, embedding=embedding, logits=logits)
     say(f"the embeddings of {len(rows)} texts to copy are ready")
     return embedding, logits
+
+
+def _asked(logits: npt.NDArray[np.float32], found: Sequence[Example]) -> npt.NDArray[np.float32]:
+    """A teacher's logits, without those of written comments: it never saw their like, their labels are certain."""
+    written_ones = np.array([example.is_written for example in found])
+    return np.where(written_ones[:, None], np.float32(np.nan), logits)
 
 
 def _label_sets(tokenizer: Tokenizer, max_tokens: int) -> list[LabelledSet]:

@@ -16,8 +16,8 @@ from schemas.labels import LabelSet, label_set
 from training.corpora import CorpusError, Review
 
 DATA = Path(__file__).parent / "data"
-COMMENTS = ("written_comments_a.csv", "written_comments_b.csv", "written_comments_en.csv")
-ROUTING = ("written_routing_zh", "written_routing_en")
+COMMENTS = ("written_comments_a.csv", "written_comments_b.csv", "written_comments_c.csv", "written_comments_en.csv")
+ROUTING = ("written_routing_zh", "written_routing_en", "written_routing_more")
 SENTIMENTS = ("negative", "positive")
 
 

@@ -1,4 +1,4 @@
-"""The torch model, its export and its training, on a tiny random encoder."""
+"""The torch network and its export, on tiny random weights."""
 
 from pathlib import Path
 
@@ -10,44 +10,60 @@ transformers = pytest.importorskip("transformers")
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-from training import encoder, export  # noqa: E402
-from training.examples import NO_LABEL, Example  # noqa: E402
-from training.finetune import Finetuning, LowerStates, Plan, outputs, padded  # noqa: E402
+from schemas.errors import ModelError  # noqa: E402
+from tests.training.tiny import tiny_network  # noqa: E402
+from training import export, network  # noqa: E402
+from training.batches import padded  # noqa: E402
+from training.network import HeadKind, Network  # noqa: E402
 from training.quantize import Quantization, quantize  # noqa: E402
 
 ROWS = [[0, 5, 6, 7, 2], [0, 9, 2], [0, *range(10, 30), 2], [0, 2]]
 
 
-@pytest.fixture
-def tiny() -> encoder.Encoder:
-    torch.manual_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=64,
-        hidden_size=32,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        intermediate_size=64,
-        max_position_embeddings=40,
-        initializer_range=0.3,
-    )
-    trunk = transformers.BertModel(config, add_pooling_layer=False)
-    return encoder.Encoder(trunk, encoder.SentimentHead(32)).eval()
+@pytest.fixture(params=list(HeadKind))
+def tiny(request: pytest.FixtureRequest) -> Network:
+    return tiny_network(request.param).eval()
 
 
 def _run(model: "onnx.ModelProto", rows: list[list[int]], extra: int = 0) -> list[np.ndarray]:
-    ids, mask = (np.pad(part.numpy(), ((0, 0), (0, extra))) for part in padded(rows))
+    ids, mask = (np.pad(part.numpy(), ((0, 0), (0, extra))) for part in padded(rows, 0))
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(list(export.OUTPUTS), {"input_ids": ids, "attention_mask": mask})
+    found: list[np.ndarray] = session.run(list(export.OUTPUTS), {"input_ids": ids, "attention_mask": mask})
+    return found
 
 
-def test_the_graph_computes_what_torch_computes(tiny: encoder.Encoder) -> None:
+def test_the_graph_computes_what_torch_computes(tiny: Network) -> None:
     with torch.no_grad():
-        expected = tiny(*padded(ROWS))
-    for wanted, actual in zip(expected, _run(export.to_onnx(tiny), ROWS), strict=True):
-        np.testing.assert_allclose(wanted.numpy(), actual, atol=2e-6)
+        expected = tiny(*padded(ROWS, 0))
+    embedding, logits = _run(export.to_onnx(tiny), ROWS)
+    np.testing.assert_allclose(expected.embedding.numpy(), embedding, atol=2e-6)
+    np.testing.assert_allclose(expected.logits.numpy(), logits, atol=2e-6)
 
 
-def test_the_quantized_graph_gives_a_text_the_same_alone_in_a_batch_and_padded(tiny: encoder.Encoder) -> None:
+def test_a_graph_of_pairs_takes_token_types(tiny: Network) -> None:
+    # Given two rows whose second half is of type 1
+    ids, mask = padded(ROWS, 0)
+    types = (torch.arange(ids.shape[1]) > 2).long().expand_as(ids)
+    with torch.no_grad():
+        expected, plain = tiny(ids, mask, types).logits, tiny(ids, mask).logits
+    # When the exported graph gets them
+    session = onnxruntime.InferenceSession(
+        export.to_onnx(tiny, pairs=True, outputs=("logits",)).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    feed = {"input_ids": ids.numpy(), "attention_mask": mask.numpy(), "token_type_ids": types.numpy()}
+    [logits] = session.run(None, feed)
+    # Then it uses them as torch does, and they matter
+    np.testing.assert_allclose(expected.numpy(), logits, atol=2e-6)
+    assert float((expected - plain).abs().max()) > 1e-3
+
+
+def test_an_activation_without_a_batch_invariant_form_is_refused_by_name(tiny: Network) -> None:
+    tiny.trunk.config.hidden_act = "silu"
+    with pytest.raises(ModelError, match="hidden_act: is 'silu'"):
+        export.to_onnx(tiny)
+
+
+def test_the_quantized_graph_gives_a_text_the_same_alone_in_a_batch_and_padded(tiny: Network) -> None:
     # Given the INT8 graph
     model = quantize(export.to_onnx(tiny), Quantization(min_matrix_elements=1, min_table_elements=1))
     # When every text runs alone, with the others, and with more padding
@@ -59,46 +75,18 @@ def test_the_quantized_graph_gives_a_text_the_same_alone_in_a_batch_and_padded(t
             np.testing.assert_allclose(expected, actual, rtol=0, atol=1e-6)
 
 
-def test_the_two_halves_of_the_pass_make_the_whole(tiny: encoder.Encoder) -> None:
-    lower = LowerStates(tiny, ROWS, 2)
+def test_what_is_saved_is_what_is_loaded(tiny: Network, tmp_path: Path) -> None:
+    network.save(tiny, tmp_path)
     with torch.no_grad():
-        expected = tiny(*padded(ROWS))[0]
-        actual = tiny.upper(*lower.batch([2, 0, 3, 1]), 2)[0]
-    np.testing.assert_allclose(expected[[2, 0, 3, 1]], actual, atol=0.05)
+        expected, actual = tiny(*padded(ROWS, 0)), network.load(tmp_path).eval()(*padded(ROWS, 0))
+    assert torch.equal(expected.logits, actual.logits)
+    assert torch.equal(expected.embedding, actual.embedding)
 
 
-def test_training_learns_goes_on_from_its_checkpoint_and_leaves_fixed_layers_alone(
-    tiny: encoder.Encoder, tmp_path: Path
-) -> None:
-    # Given texts whose second token decides the label, and the embeddings they have now
-    rng = np.random.default_rng(0)
-    rows = [[0, 5 + label, *rng.integers(10, 60, 6).tolist(), 2] for label in (0, 1) * 80]
-    examples = [Example("", "", label) for label in (0, 1) * 80]
-    examples[0] = Example("", "", NO_LABEL)
-    targets, _ = outputs(tiny, rows)
-    first = {name: value.clone() for name, value in tiny.trunk.encoder.layer[0].state_dict().items()}
-    plan = Plan(epochs=20, frozen_layers=1, trunk_rate=3e-3, head_rate=3e-3, checkpoint_steps=1, embedding_weight=0.01)
-    said: list[str] = []
-    # When a run is stopped after its first epoch and another goes on
-    run = Finetuning(tiny, rows, examples, targets, plan=plan, checkpoint=tmp_path / "run.pt", say=said.append)
-
-    def stop(epoch: int) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run.run(stop)
-    again = Finetuning(tiny, rows, examples, targets, plan=plan, checkpoint=tmp_path / "run.pt", say=said.append)
-    again.run(lambda epoch: None)
-    # Then the second began where the first had ended, the labels are learnt, and the first layer is as it was
-    assert "resumed at step 5" in said
-    _, logits = outputs(tiny, rows)
-    assert 0.9 < (logits.argmax(1)[1:] == np.array([0, 1] * 80)[1:]).mean()
-    for name, value in tiny.trunk.encoder.layer[0].state_dict().items():
-        assert torch.equal(first[name], value)
-
-
-def test_what_is_saved_is_what_is_loaded(tiny: encoder.Encoder, tmp_path: Path) -> None:
-    encoder.save(tiny, tmp_path)
-    with torch.no_grad():
-        expected, actual = tiny(*padded(ROWS)), encoder.load(tmp_path).eval()(*padded(ROWS))
-    assert torch.equal(expected[1], actual[1])
+def test_a_missing_tensor_is_named(tiny: Network, tmp_path: Path) -> None:
+    network.save(tiny, tmp_path)
+    state = network.load_file(tmp_path / network.WEIGHTS_FILE)
+    del state["head.out.bias"]
+    network.save_file(state, tmp_path / network.WEIGHTS_FILE)
+    with pytest.raises(RuntimeError, match=r"head\.out\.bias"):
+        network.load(tmp_path)
