@@ -19,6 +19,8 @@ from schemas.errors import ModelError
 from schemas.manifest import MANIFEST_FILE, MODEL_FILE, TOKENIZER_FILE, ModelKind, Source
 from training import network
 from training.graph_weights import read_network
+from training.importing.importer import UNKNOWN_LICENCE
+from training.importing.reader import read_checkpoint
 from training.network import Network
 from worker.inference.folder import check, find
 from worker.inference.tokenizer import TextTokenizer
@@ -116,7 +118,7 @@ def _of_model(folder: Path) -> Base:
         net = read_network(folder / MODEL_FILE, TextTokenizer.load(path).pad_id)
         way = f"{manifest.id}, its weights taken back from {MODEL_FILE} ({manifest.quantization})"
     labels = manifest.labels if ModelKind.CLASSIFIER in manifest.kind and len(manifest.labels) == net.n_labels else ()
-    return Base(manifest.id, net, Tokenizer.from_file(str(path)), labels, manifest.max_tokens, manifest.source, way)
+    return Base(manifest.id, net, _tokenizer(path), labels, manifest.max_tokens, manifest.source, way)
 
 
 def _of_base_folder(folder: Path) -> Base:
@@ -125,7 +127,7 @@ def _of_base_folder(folder: Path) -> Base:
         name, max_tokens, source = str(known["name"]), int(known["max_tokens"]), Source(**known["source"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{folder / BASE_FILE}: cannot be read: {error!r}") from error
-    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+    tokenizer = _tokenizer(folder / TOKENIZER_FILE)
     return Base(name, _load_torch(folder / TORCH_FOLDER), tokenizer, (), max_tokens, source, f"{name}, adapted")
 
 
@@ -145,4 +147,14 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _of_checkpoint(folder: Path) -> Base:
-    raise NotImplementedError
+    found = read_checkpoint(folder)
+    labels = found.labels if found.kind is ModelKind.CLASSIFIER else ()
+    source = Source(description=f"checkpoint {folder.resolve().name}", licence=UNKNOWN_LICENCE)
+    way = f"the checkpoint in {folder}"
+    return Base(folder.resolve().name, found.network, found.tokenizer, labels, found.max_tokens, source, way)
+
+
+def _tokenizer(path: Path) -> Tokenizer:
+    if not path.is_file():
+        raise ModelError(f"{path}: is missing")
+    return Tokenizer.from_file(str(path))

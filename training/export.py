@@ -127,6 +127,8 @@ def to_onnx(network: Network, *, pairs: bool = False, outputs: Sequence[str] = O
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as scratch:
         # The exporter that traces is called legacy; its graph is plain and keeps both axes dynamic.
         warnings.simplefilter("ignore", DeprecationWarning)
+        # What the trace takes for a constant, the size of the vocabulary, is one.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
         path = Path(scratch) / "model.onnx"
         torch.onnx.export(
             ExportableNetwork(network, outputs, pairs=pairs).eval(),

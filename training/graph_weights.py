@@ -40,7 +40,7 @@ def read_network(path: Path, pad_id: int) -> Network:
         model = onnx.load(path)
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror or error}") from error
-    constants = _Constants(path, {tensor.name: tensor for tensor in model.graph.initializer})
+    constants = _Constants(path, _tensors(model))
     words = constants.table("trunk.words.weight")
     hidden = words.shape[1]
     positions = constants.array("trunk.positions")
@@ -116,6 +116,15 @@ class _Constants:
         if name in self.tensors:
             return self.array(name)
         return self.array(f"{name}.int8") * self.array(f"{name}.scale").reshape(-1, 1)
+
+
+def _tensors(model: ModelProto) -> dict[str, onnx.TensorProto]:
+    """Constants by name. Of equal ones the export keeps one, and calls the others its identity."""
+    found = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Identity" and node.input[0] in found:
+            found[node.output[0]] = found[node.input[0]]
+    return found
 
 
 def _n_layers(names: Iterable[str]) -> int:

@@ -32,8 +32,8 @@ class Vocabulary:
     tail: tuple[int, ...]
 
 
-def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
-    """What masking needs to know of a tokenizer."""
+def vocabulary_of(tokenizer: Tokenizer) -> tuple[Vocabulary, TextTokenizer]:
+    """What masking needs to know of a tokenizer, and the tokenizer as the worker uses it."""
     known = [number for name in _MASKS if (number := tokenizer.token_to_id(name)) is not None]
     unknown = json.loads(tokenizer.to_str())["model"]
     unknown_id = unknown.get("unk_id")
@@ -41,19 +41,17 @@ def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
         unknown_id = tokenizer.token_to_id(unknown["unk_token"])
     text = TextTokenizer(Tokenizer.from_str(tokenizer.to_str()), unknown_id)
     mask_id = known[0] if known else int(unknown_id or 0)
-    return Vocabulary(
-        tokenizer.get_vocab_size(), mask_id, text.pad_id, tuple(text.head.tolist()), tuple(text.tail.tolist())
-    )
+    head, tail = tuple(text.head.tolist()), tuple(text.tail.tolist())
+    return Vocabulary(tokenizer.get_vocab_size(), mask_id, text.pad_id, head, tail), text
 
 
-def token_rows(tokenizer: Tokenizer, vocabulary: Vocabulary, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
+def token_rows(tokenizer: TextTokenizer, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
     """Rows of ids with specials. A text that is longer than `max_tokens` makes several; scraps are left out."""
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    room = max_tokens - len(vocabulary.head) - len(vocabulary.tail)
+    head, tail = tokenizer.head.tolist(), tokenizer.tail.tolist()
+    room = max_tokens - len(head) - len(tail)
     return [
-        [*vocabulary.head, *ids[start : start + room], *vocabulary.tail]
-        for ids in (encoding.ids for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False))
+        [*head, *ids[start : start + room].tolist(), *tail]
+        for ids in tokenizer.encode(texts)
         for start in range(0, len(ids), room)
         if len(ids[start : start + room]) >= LEAST_TOKENS
     ]

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from schemas.errors import ModelError, PermanentError, SourceError
 from training.adapting.language_model import LanguageModel
-from training.adapting.masking import IGNORED, Vocabulary, masked, token_rows, vocabulary_of
+from training.adapting.masking import IGNORED, masked, token_rows, vocabulary_of
 from training.bases import Base, save_base
 from training.batches import autocast, padded, runs_by_length, shuffled_runs
 from training.cleaning import Tally, serving_tokenizer
@@ -87,10 +87,10 @@ class Training:
         """Raises SourceError if too few texts are left on either side of the split."""
         self.recipe, self.device = recipe, device
         self.tokenizer = serving_tokenizer(base.tokenizer)
-        self.vocabulary: Vocabulary = vocabulary_of(self.tokenizer)
+        self.vocabulary, text = vocabulary_of(self.tokenizer)
         kept, held_out = _parted(texts, recipe)
-        self.rows = token_rows(self.tokenizer, self.vocabulary, [row.text for row in kept], recipe.max_tokens)
-        self.held_out = token_rows(self.tokenizer, self.vocabulary, [row.text for row in held_out], recipe.max_tokens)
+        self.rows = token_rows(text, [row.text for row in kept], recipe.max_tokens)
+        self.held_out = token_rows(text, [row.text for row in held_out], recipe.max_tokens)
         if len(self.rows) < LEAST_ROWS or not self.held_out:
             raise SourceError(
                 f"{len(self.rows)} texts to train on and {len(self.held_out)} held out are too few; give more texts"

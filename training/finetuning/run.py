@@ -21,8 +21,9 @@ from transformers.models.bert.modeling_bert import BertSelfAttention
 from schemas.errors import PermanentError
 from schemas.manifest import TOKENIZER_FILE, ModelKind, Source
 from schemas.names import Task
+from training import agreement
 from training.bases import Base, token_limit, with_labels
-from training.batches import autocast, encode, outputs, padded, shuffled_runs
+from training.batches import autocast, outputs, padded, shuffled_runs
 from training.classification_report import macro_f1
 from training.cleaning import serving_tokenizer
 from training.finetuning.data import Data
@@ -63,7 +64,7 @@ def fine_tune(
     max_tokens = token_limit(base, recipe.max_tokens)
     places.work.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(places.work / TOKENIZER_FILE))
-    training = Training(model, tokenizer, data, recipe, max_tokens=max_tokens, device=device)
+    training = Training(model, places.work / TOKENIZER_FILE, data, recipe, max_tokens=max_tokens, device=device)
     key = fingerprint(model, tokenizer, data, recipe)
     checkpoint, history = places.work / f"{key}.pt", History(places.work / f"{key}.json")
     for other in places.work.glob("*.pt"):
@@ -102,14 +103,14 @@ class Training:
     """Token rows, loss and evaluation of one run."""
 
     def __init__(
-        self, model: Network, tokenizer: Tokenizer, data: Data, recipe: Recipe, *, max_tokens: int, device: str
+        self, model: Network, tokenizer_json: Path, data: Data, recipe: Recipe, *, max_tokens: int, device: str
     ) -> None:
         self.model = model.to(device)
         self.recipe, self.device, self.max_tokens = recipe, device, max_tokens
         self.pad_id = int(model.trunk.config.pad_token_id or 0)
         train, kept = data.split.train, data.split.eval
-        self.rows = encode(tokenizer, [row.text for row in train], max_tokens)
-        self.eval_rows = encode(tokenizer, [row.text for row in kept], max_tokens)
+        self.rows = token_rows(tokenizer_json, [row.text for row in train], max_tokens)
+        self.eval_rows = token_rows(tokenizer_json, [row.text for row in kept], max_tokens)
         self.labels = torch.tensor(data.numbers(train), device=device)
         self.eval_labels = np.array(data.numbers(kept))
         self.weights = self._class_weights(len(data.labels))
@@ -163,6 +164,11 @@ class Training:
             return None
         counts = torch.bincount(self.labels, minlength=n_labels)
         return len(self.labels) / (n_labels * counts.float())
+
+
+def token_rows(tokenizer_json: Path, texts: list[str], max_tokens: int) -> list[list[int]]:
+    """Texts as the worker reads them, but that their ends are cut off: special tokens that a user typed are text."""
+    return [row.ids.tolist() for row in agreement.rows(tokenizer_json, texts, max_tokens, pairs=False)]
 
 
 def draft(name: str, data: Data, base: Base, max_tokens: int) -> Draft:
