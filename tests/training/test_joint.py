@@ -58,7 +58,7 @@ def test_an_epoch_shows_each_text_as_often_as_it_says_and_every_routing_text_onc
 
 def test_sentiment_and_routing_are_learned_together(tmp_path: Path) -> None:
     joint = _joint(_texts(), [SET], Weights(embedding=0.01, routing_temperature=0.2))
-    _train(joint, tmp_path / "run.pt", 30)
+    _train(joint, tmp_path / "run.pt", 60)
     _, logits = outputs(joint.network, ROWS)
     assert 0.9 < (logits.argmax(1) == LABELS).mean()
     texts, _ = outputs(joint.network, SET.rows)
@@ -67,13 +67,13 @@ def test_sentiment_and_routing_are_learned_together(tmp_path: Path) -> None:
 
 
 def test_a_teachers_logits_are_copied_where_it_was_asked_and_labels_may_be_missing(tmp_path: Path) -> None:
-    # Given a teacher that says the opposite of nothing: no labels, its logits for half the texts
+    # Given no labels, and a teacher's logits for half the texts
     teacher = np.where(LABELS[:, None] == np.arange(2), 3.0, -3.0).astype(np.float32)
     teacher[40:] = np.nan
     texts = _texts(labels=np.full(len(ROWS), NO_LABEL), logits=teacher)
     joint = _joint(texts, [], Weights(hard=0.0, soft=1.0, embedding=0.01))
     # When the student learns
-    _train(joint, tmp_path / "run.pt")
+    _train(joint, tmp_path / "run.pt", 40)
     # Then it knows what the teacher knows, also of texts the teacher was not asked about
     _, logits = outputs(joint.network, ROWS)
     assert 0.9 < (logits.argmax(1) == LABELS).mean()
