@@ -19,7 +19,8 @@ from training.corpora import POSITIVE, Article, Split, articles, reviews
 
 ARTICLE_LABELS = ("negative", "neutral", "positive")
 _SPLITS: tuple[Split, ...] = ("train", "dev", "test")
-_FIRST_CHARACTERS = 400
+_FIRST_CHARACTERS = 300
+"""With the title, 94 of 100 articles then fit into 256 tokens of the default model."""
 
 
 class Corpus(enum.StrEnum):
@@ -30,7 +31,7 @@ class Corpus(enum.StrEnum):
 
 
 class ArticleText(enum.StrEnum):
-    """What of an article makes the text: its title; title and first 400 characters; title and all of the body."""
+    """What of an article makes the text: its title; title and first 300 characters; title and all of the body."""
 
     TITLE = "title"
     BEGINNING = "beginning"
@@ -48,7 +49,7 @@ def sample_data(
     *,
     out: Annotated[Path, typer.Option(help="Folder that gets train.csv, dev.csv and test.csv.")],
     text: Annotated[
-        ArticleText, typer.Option(help="Of an article: title; title and 400 characters; all.")
+        ArticleText, typer.Option(help="Of an article: title; title and 300 characters; all.")
     ] = ArticleText.WHOLE,
     cache: Annotated[
         Path | None, typer.Option(help="Folder of downloaded packages. Default: as for `train default`.")

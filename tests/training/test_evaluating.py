@@ -134,9 +134,13 @@ def test_a_model_without_a_card_gets_one(home: Home) -> None:
     assert "| mine | 0.5000 |" in (folder / "MODEL_CARD.md").read_text()
 
 
-def test_routing_is_measured_among_the_teams_given_with_what_triage_keeps(home: Home, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["encoder", "nli", "cascade"])
+def test_routing_is_measured_among_the_teams_given_with_what_triage_keeps(
+    home: Home, tmp_path: Path, kind: str
+) -> None:
     # Given tickets with the team that the model finds, one team with a threshold that no score reaches
-    folder = home.add()
+    folders = {"encoder": home.add(), "nli": home.add_nli(), "cascade": home.add_cascade()}
+    folder = folders[kind]
     teams = label_set({"物流": "快递和配送", "账号": {"description": "登录", "threshold": 1.0}, "退款": None})
     model = Classifier.load(folder, run_tokens=512)
     prepared = model.prepare(teams)
