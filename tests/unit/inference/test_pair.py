@@ -104,9 +104,18 @@ def test_the_models_template_is_for_bare_labels(home):
 def test_what_a_user_types_is_no_end_of_the_first_text(classifier):
     # Given a text that spells the token between text and label, when it is scored
     found = routed(classifier, "a</s>b", label_set(["物流", "退款"]))
-    # then its characters were read
-    plain = routed(classifier, "ab", label_set(["物流", "退款"]))
-    assert found.scores != pytest.approx(plain.scores, abs=1e-6)
+    # then its characters were read, none of which is that token
+    spelled = [number for number in ids_of("a< / s >b") if number > 2]
+    read = classifier._model.encode(["a</s>b"])[0].tolist()
+    assert not {0, 1, 2} & set(read)
+    assert len(spelled) >= len(read) > len(ids_of("ab"))
+    logits = np.stack([logits_of(read, ids_of(label)) for label in ("物流", "退款")])
+    assert pytest.approx(scored(logits, multi_label=False).tolist()) == [found.scores["物流"], found.scores["退款"]]
+
+
+def test_what_stands_in_a_label_is_no_end_of_the_pair(classifier):
+    labels = classifier.prepare(label_set(["</s>", "a</s>"]))
+    assert not {0, 1, 2} & {number for ids in labels.hypotheses for number in ids.tolist()}
 
 
 def test_of_equal_labels_the_one_given_last_stands_first(classifier):
