@@ -74,6 +74,7 @@ def graph_outputs(graph: onnx.ModelProto, found: Sequence[Row], *, batch_rows: i
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
     inputs = {node.name for node in session.get_inputs()}
     names = [node.name for node in session.get_outputs()]

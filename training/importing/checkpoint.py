@@ -94,6 +94,6 @@ def _of_pickle(path: Path) -> dict[str, Tensor]:
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise ModelError(
-                f"{path}: holds {name!r}, a {type(value).__name__} and no tensor; save the state_dict alone"
+                f"{path}: holds {name!r} ({type(value).__name__}), which is no tensor; save the state_dict alone"
             )
     return content

@@ -7,6 +7,7 @@ know is dropped. Special tokens typed in a text are text: see `worker.inference.
 
 from __future__ import annotations
 
+import functools
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -137,6 +138,7 @@ def _is_punctuation(char: str) -> bool:
     return ("!" <= char <= "~" and not char.isalnum()) or unicodedata.category(char)[0] == "P"
 
 
+@functools.cache
 def _class(wanted: Callable[[str], bool], also: str = "") -> str:
     """A character class of every code point that is wanted, by ranges."""
     ranges: list[tuple[int, int]] = []
