@@ -107,7 +107,7 @@ def test_half_precision_is_read_as_fp32(tmp_path: Path) -> None:
         ),
         (lambda s: s.pop("bert.embeddings.word_embeddings.weight"), r"0 tensors named \*embeddings\.word_embeddings"),
         (lambda s: s.update({"head.classifier.bias": torch.ones(2)}), r"classifier\.bias and head\.classifier\.bias"),
-        (lambda s: s.update({"epoch": 3}), rr"holds 'epoch' \(int\), which is no tensor"),
+        (lambda s: s.update({"epoch": 3}), r"holds 'epoch' \(int\), which is no tensor"),
         (lambda s: s.update({"classifier.weight": torch.ones(1, 64), "classifier.bias": torch.ones(1)}), "one logit"),
     ],
 )

@@ -8,8 +8,9 @@ know is dropped. Special tokens typed in a text are text: see `worker.inference.
 from __future__ import annotations
 
 import functools
+import itertools
+import sys
 import unicodedata
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,7 +98,7 @@ def wordpiece(vocabulary: dict[str, int], form: WordPieceForm) -> Tokenizer:
     )
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = _normalizer(form)
-    isolated = _class(_is_punctuation, _CJK if form.split_cjk else "")
+    isolated = _class("P", _CJK if form.split_cjk else "")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(isolated), "isolated")]
     )
@@ -113,40 +114,41 @@ def wordpiece(vocabulary: dict[str, int], form: WordPieceForm) -> Tokenizer:
 
 
 def _normalizer(form: WordPieceForm) -> normalizers.Normalizer:
-    steps: list[normalizers.Normalizer] = [normalizers.Replace(Regex(_class(_is_dropped)), "")]
+    steps: list[normalizers.Normalizer] = [normalizers.Replace(Regex(_class("C")), "")]
     if form.lowercase:
         # Python's lower() knows the sigma at a word's end, the library's goes character by character.
         steps.append(normalizers.Replace(Regex(f"(?<={_CASED})Σ(?!{_CASED})"), "ς"))
         steps.append(normalizers.Lowercase())
     if form.strip_accents or (form.strip_accents is None and form.lowercase):
-        steps += [normalizers.NFD(), normalizers.Replace(Regex(_class(_is_accent)), "")]
+        steps += [normalizers.NFD(), normalizers.Replace(Regex(_class("Mn")), "")]
     else:
         steps.append(normalizers.NFC())
     return normalizers.Sequence(steps)
 
 
-def _is_dropped(char: str) -> bool:
-    return char == "\ufffd" or (char not in "\t\n\r" and unicodedata.category(char)[0] == "C")
-
-
-def _is_accent(char: str) -> bool:
-    return unicodedata.category(char) == "Mn"
-
-
-def _is_punctuation(char: str) -> bool:
-    """As BERT has it: every printable ASCII character that is no letter or digit, and what Unicode calls so."""
-    return ("!" <= char <= "~" and not char.isalnum()) or unicodedata.category(char)[0] == "P"
+def _category(code: int) -> str:
+    """The Unicode category of a code point as BERT sees it: tabs are blanks, U+FFFD is no text, `$` is punctuation."""
+    char = chr(code)
+    if char in "\t\n\r":
+        return "Zs"
+    if char == "\ufffd":
+        return "Cc"
+    return "Po" if "!" <= char <= "~" and not char.isalnum() else unicodedata.category(char)
 
 
 @functools.cache
-def _class(wanted: Callable[[str], bool], also: str = "") -> str:
-    """A character class of every code point that is wanted, by ranges."""
-    ranges: list[tuple[int, int]] = []
-    for code in range(0x110000):
-        if 0xD800 <= code <= 0xDFFF or not wanted(chr(code)):
-            continue
-        if ranges and ranges[-1][1] == code - 1:
-            ranges[-1] = (ranges[-1][0], code)
-        else:
-            ranges.append((code, code))
-    return "[" + "".join(rf"\x{{{first:X}}}-\x{{{last:X}}}" for first, last in ranges) + also + "]"
+def _runs() -> tuple[tuple[int, int, str], ...]:
+    """First and last code point of every run of one category."""
+    runs = []
+    for category, codes in itertools.groupby(range(sys.maxunicode + 1), _category):
+        first = last = next(codes)
+        for last in codes:  # noqa: B007 - the last one is what is wanted
+            pass
+        runs.append((first, last, category))
+    return tuple(runs)
+
+
+def _class(categories: str, also: str = "") -> str:
+    """A character class of every code point whose category begins so, surrogates apart."""
+    wanted = (run for run in _runs() if run[2].startswith(categories) and run[2] != "Cs")
+    return "[" + "".join(rf"\x{{{first:X}}}-\x{{{last:X}}}" for first, last, _ in wanted) + also + "]"
