@@ -141,10 +141,8 @@ def _runs() -> tuple[tuple[int, int, str], ...]:
     """First and last code point of every run of one category."""
     runs = []
     for category, codes in itertools.groupby(range(sys.maxunicode + 1), _category):
-        first = last = next(codes)
-        for last in codes:  # noqa: B007 - the last one is what is wanted
-            pass
-        runs.append((first, last, category))
+        first, *more = codes
+        runs.append((first, more[-1] if more else first, category))
     return tuple(runs)
 
 
