@@ -243,7 +243,7 @@ def _complaint(path: Path, unit: str, problems: Sequence[tuple[int, str]]) -> st
     if len(problems) > MOST_SHOWN:
         lines.append(f"  … and {len(problems) - MOST_SHOWN} more")
     plural = "" if len(problems) == 1 else "s"
-    return "\n".join([f"{path}: {len(problems)} bad {unit}{plural}; nothing was trained", *lines])
+    return "\n".join([f"{path}: {len(problems)} bad {unit}{plural}; nothing was done", *lines])
 
 
 def _kind(value: object) -> str:
