@@ -22,6 +22,8 @@ from training.batches import autocast, padded, shuffled_runs
 from training.network import Network, Output
 
 NO_LABEL = -100
+_CENTRE_SHARE = 0.02
+"""Share of a run's mean in the running mean of all texts' embeddings."""
 Rows = Sequence[Sequence[int]]
 
 
@@ -74,9 +76,10 @@ class Joint:
         weights: Weights,
         batch_texts: int,
         seed: int,
+        routing_repeats: int = 1,
     ) -> None:
         self.network, self.texts, self.sets, self.weights = network, texts, sets, weights
-        self.batch_texts, self.seed = batch_texts, seed
+        self.batch_texts, self.seed, self.routing_repeats = batch_texts, seed, routing_repeats
         self.pad_id = int(network.trunk.config.pad_token_id or 0)
         self.labels = torch.from_numpy(texts.labels)
         self.targets = torch.from_numpy(texts.targets)
@@ -86,6 +89,7 @@ class Joint:
         self.hard = torch.where(taught, weights.hard, weights.written)
         self.starts = len(texts.rows) + np.concatenate(([0], np.cumsum([len(one.rows) for one in sets]))).astype(int)
         self.rng = random.Random(seed)  # noqa: S311 - the same draw every time
+        self.centre = self.targets.mean(0)
 
     def batches(self, epoch: int) -> list[list[int]]:
         """All runs of an epoch, shuffled."""
@@ -96,7 +100,7 @@ class Joint:
             chosen += [number] * times
         runs = shuffled_runs([len(self.texts.rows[number]) for number in chosen], self.batch_texts, rng)
         found = [[chosen[at] for at in run] for run in runs]
-        for number, one in enumerate(self.sets):
+        for number, one in list(enumerate(self.sets)) * self.routing_repeats:
             order = list(range(int(self.starts[number]), int(self.starts[number]) + len(one.rows)))
             rng.shuffle(order)
             found += [order[at : at + self.batch_texts] for at in range(0, len(order), self.batch_texts)]
@@ -111,6 +115,7 @@ class Joint:
         output = self._forward([self.texts.rows[number] for number in run])
         distance = (output.embedding - self.targets[run]).pow(2).sum(1).mean() / self.variance
         loss = self.weights.embedding * distance
+        self.centre = self.centre.lerp(output.embedding.detach().mean(0), _CENTRE_SHARE)
         labels, logits = self.labels[run], output.logits.float()
         known = labels != NO_LABEL
         if bool(known.any()):
@@ -137,7 +142,8 @@ class Joint:
         wording = one.wordings[self.rng.randrange(len(one.wordings))]
         output = self._forward([*(one.rows[number] for number in at), *wording])
         texts, labels = output.embedding[: len(at)], output.embedding[len(at) :]
-        similarity = texts @ labels.T / self.weights.routing_temperature
+        # Routing compares centred vectors; the running mean of texts stands for the neutral texts of later.
+        similarity = (texts - self.centre) @ labels.T / self.weights.routing_temperature
         wanted = torch.from_numpy(one.labels[at])
         return self.weights.routing * nn.functional.cross_entropy(similarity, wanted)
 

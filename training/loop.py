@@ -21,7 +21,8 @@ ParameterGroups = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Schedule:
-    """`rate` is the trunk's peak learning rate, `head_rate` the head's. `patience_epochs`: None never stops early."""
+    """`rate` is the trunk's peak learning rate, `head_rate` the head's; both fall to `last_share` of it.
+    `patience_epochs`: None never stops early."""
 
     epochs: int
     batch_texts: int = 32
@@ -31,6 +32,7 @@ class Schedule:
     weight_decay: float = 0.01
     warmup_share: float = 0.06
     decay: Literal["linear", "cosine"] = "linear"
+    last_share: float = 0.0
     clip_norm: float = 1.0
     seed: int = 7
     checkpoint_steps: int = 100
@@ -42,7 +44,8 @@ class Schedule:
         if step < warm:
             return (step + 1) / warm
         left = max(0.0, (steps - step) / max(1.0, steps - warm))
-        return left if self.decay == "linear" else 0.5 * (1 - float(np.cos(np.pi * left)))
+        shape = left if self.decay == "linear" else 0.5 * (1 - float(np.cos(np.pi * left)))
+        return self.last_share + (1 - self.last_share) * shape
 
 
 @dataclass

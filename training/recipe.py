@@ -21,7 +21,9 @@ class Stage:
     max_tokens: int = 80
     fixed_layers: int = 0
     review_share: float = 1.0
-    """How often an epoch shows a corpus review."""
+    """How often an epoch shows a text of the corpora."""
+    routing_repeats: int = 1
+    """How often an epoch shows a label set."""
 
 
 BROAD = Stage(
@@ -38,8 +40,17 @@ LARGE = Stage(
 )
 SMALL = Stage(
     "small",
-    Schedule(epochs=3, rate=3e-4, head_rate=4e-4, checkpoint_steps=150),
+    Schedule(epochs=2, rate=3e-4, head_rate=4e-4, warmup_share=0.09, last_share=0.355, checkpoint_steps=150),
     Weights(hard=0.4, written=1.5, soft=0.8, embedding=1.0, routing=0.5, label_smoothing=0.05),
+)
+POLISHED = Stage(
+    "polished",
+    Schedule(epochs=1, rate=1.1e-4, head_rate=1.5e-4, warmup_share=0.02, checkpoint_steps=150),
+    Weights(
+        hard=0.4, written=1.5, soft=0.8, embedding=0.4, routing=1.0, label_smoothing=0.05, routing_temperature=0.02
+    ),
+    review_share=0.5,
+    routing_repeats=8,
 )
 
 
@@ -52,6 +63,7 @@ class Recipe:
     broad: Stage = BROAD
     large: Stage = LARGE
     small: Stage = SMALL
+    polished: Stage = POLISHED
     layers: int = 4
     ffn: int | None = 1024
     amounts: Amounts = field(default_factory=Amounts)

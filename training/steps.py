@@ -42,25 +42,26 @@ def large(places: Places, recipe: Recipe, start: pretrained.Pretrained, say: Say
 
 
 def small(places: Places, recipe: Recipe, start: pretrained.Pretrained, say: Say) -> Path:
-    """Folder of the small model: layers of the broad one, taught by it and by the written texts."""
-    target = places.work / recipe.small.name
-    if (target / network.CONFIG_FILE).exists():
-        return target
+    """Folder of the small model: layers of the broad one, taught by it and by the written texts, then polished with
+    the label sets shown more often."""
     teacher = broad(places, recipe, start, say)
-    seed = places.work / f"{recipe.small.name}-start"
-    network.save(shrink(network.load(teacher), recipe.layers, recipe.ffn), seed)
+    cut = places.work / f"{recipe.small.name}-start"
+    network.save(shrink(network.load(teacher), recipe.layers, recipe.ffn), cut)
     found = examples.distillation(places.cache, recipe.more, recipe.seed)
-    return _trained(places, recipe.small, start, seed, found=found, say=say, teacher=teacher)
+    taught = _trained(places, recipe.small, start, cut, found=found, say=say, teacher=teacher)
+    fewer = _fewer(found, recipe.polished.review_share)
+    return _trained(places, recipe.polished, start, taught, found=fewer, say=say, teacher=teacher)
 
 
 def _fine_tuning(places: Places, recipe: Recipe, stage: Stage) -> list[Example]:
     found = examples.fine_tuning(places.cache, recipe.amounts, recipe.seed)
     if stage.weights.routing == 0.0:
         return [example for example in found if not example.is_written]
-    return [
-        example if example.is_written else replace(example, repeats=example.repeats * stage.review_share)
-        for example in found
-    ]
+    return _fewer(found, stage.review_share)
+
+
+def _fewer(found: Sequence[Example], share: float) -> list[Example]:
+    return [example if example.is_written else replace(example, repeats=example.repeats * share) for example in found]
 
 
 def _trained(
@@ -79,8 +80,9 @@ def _trained(
     tokenizer = pretrained.tokenizer_of(start)
     labels = np.array([example.label for example in found])
     say(f"{stage.name}: {len(found)} texts, {int((labels >= 0).sum())} of them with a label")
+    answers = "small" if teacher else stage.name  # both steps of the small model ask the same
     teacher_rows = encode(tokenizer, [example.teacher for example in found], stage.max_tokens)
-    targets, logits = _answers(places.work / f"{stage.name}-teacher.npz", teacher or start.network, teacher_rows, say)
+    targets, logits = _answers(places.work / f"{answers}-teacher.npz", teacher or start.network, teacher_rows, say)
     texts = Texts(
         rows=encode(tokenizer, [example.student for example in found], stage.max_tokens),
         labels=labels,
@@ -98,6 +100,7 @@ def _trained(
         weights=stage.weights,
         batch_texts=stage.schedule.batch_texts,
         seed=stage.schedule.seed,
+        routing_repeats=stage.routing_repeats,
     )
     checkpoint = places.work / f"{stage.name}.pt"
     loop = Loop(
