@@ -8,6 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
+onnx = pytest.importorskip("onnx")
+from tokenizers import processors  # noqa: E402
 
 from schemas.errors import ModelError  # noqa: E402
 from schemas.manifest import ModelKind, Source, read_manifest  # noqa: E402
@@ -119,12 +121,30 @@ def test_a_draft_that_makes_no_manifest_is_refused_before_anything_is_written(to
     assert not (tokenizer.parent / "models").exists()
 
 
-def test_an_nli_model_is_checked_on_pairs(tokenizer: Path) -> None:
-    # Given a tokenizer that has no form for two texts
+def test_an_nli_model_is_checked_on_pairs_and_needs_a_form_for_them(tokenizer: Path) -> None:
     draft = _draft(kind=(ModelKind.NLI,), tasks=(Task.ROUTING,), entailment_index=0, contradiction_index=2)
-    # Then the model cannot be made, and the message says why
+    # Given a tokenizer that keeps two texts apart, the graph takes token types and was checked on pairs
+    form = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> $B:1 </s>:1", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    _with_form(tokenizer, form)
+    folder = _published(draft, tokenizer, "fp32")
+    inputs = {node.name for node in onnx.load(folder / "model.onnx").graph.input}
+    assert {"input_ids", "attention_mask", "token_type_ids"} == inputs
+    assert 1e-5 > read_manifest(folder).metrics["parity"]["largest_score_difference"]
+    # Given one that puts nothing between them, the model cannot be made, and the message says why
+    form = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A $B:1", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    _with_form(tokenizer, form)
     with pytest.raises(ModelError, match="has no form for two texts"):
         _published(draft, tokenizer, "fp32")
+
+
+def _with_form(tokenizer: Path, form: processors.TemplateProcessing) -> None:
+    made = tiny_tokenizer()
+    made.post_processor = form
+    made.save(str(tokenizer))
 
 
 def test_a_graph_that_computes_something_else_is_refused(tokenizer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
