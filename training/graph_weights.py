@@ -2,12 +2,16 @@
 
 Reads the constants that `training.export` names after the network's own tensors, in float or in the INT8 form that
 `training.quantize` gives them: int8 weights [in, out] with a scale per column, int8 tables with a scale per row.
-What was rounded stays rounded: the network's logits are close to the graph's, not equal.
+
+What was rounded is spread evenly over the step it was rounded in (dither, Roberts 1962). Left on the levels, weights
+would be rounded back to them after training: fine-tuning moves a weight by a fraction of a step, and all it learned
+would be lost in INT8. So the network's logits are close to the graph's, not equal; the noise is the same each time.
 """
 
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -92,9 +96,13 @@ def read_network(path: Path, pad_id: int) -> Network:
 
 
 class _Constants:
-    def __init__(self, path: Path, tensors: Mapping[str, onnx.TensorProto]) -> None:
+    def __init__(
+        self, path: Path, tensors: Mapping[str, onnx.TensorProto], activations: Mapping[str, str] | None = None
+    ) -> None:
         self.path = path
         self.tensors = tensors
+        self.activations = activations or {}
+        """What an INT8 matrix is multiplied with, by the matrix's name."""
 
     def array(self, name: str) -> Array:
         """A constant as float32. Raises ModelError if the graph has none of that name."""
@@ -108,14 +116,25 @@ class _Constants:
         if name in self.tensors:
             values = self.array(name)
             return values if len(values) == n_out else np.ascontiguousarray(values.T)
-        scale = self.array(f"{name}.scale").reshape(1, -1)
-        return np.ascontiguousarray((self.array(f"{name}.int8") * scale).T)
+        weights = self._spread(name, (1, -1))
+        # Static scales: the activations' columns are multiplied by these factors, the matrix's rows divided.
+        factors = self.activations.get(f"{name}.int8", "").removesuffix(".uint8") + ".inverse"
+        if factors in self.tensors:
+            weights = weights * self.array(factors).reshape(-1, 1)
+        return np.ascontiguousarray(weights.T)
 
     def table(self, name: str) -> Array:
         """An embedding table [rows, H]."""
         if name in self.tensors:
             return self.array(name)
-        return self.array(f"{name}.int8") * self.array(f"{name}.scale").reshape(-1, 1)
+        return self._spread(name, (-1, 1))
+
+    def _spread(self, name: str, shape: tuple[int, int]) -> Array:
+        """INT8 levels as weights, each anywhere in its step; `shape` is that of the scales."""
+        levels, scale = self.array(f"{name}.int8"), self.array(f"{name}.scale").reshape(shape)
+        rng = np.random.default_rng(zlib.crc32(name.encode()))
+        spread: Array = (levels + rng.uniform(-0.5, 0.5, levels.shape).astype(np.float32)) * scale
+        return spread
 
 
 def _tensors(model: ModelProto) -> dict[str, onnx.TensorProto]:
