@@ -98,8 +98,8 @@ def _figure(value: object) -> str:
 
 def _format(manifest: Manifest) -> str:
     integers = (
-        " Weights are INT8; activations are quantized per token, so that a text's scores do not depend on what it is "
-        "grouped with."
+        " Weights and activations are INT8, with scales that no other text has a part in: a text's scores do not "
+        "depend on what it is grouped with."
     )
     long_text = "cut off, as ModelScope does" if manifest.long_text is LongText.TRUNCATE else "read in windows"
     return (

@@ -33,7 +33,8 @@ from schemas.manifest import (
     write_manifest,
 )
 from schemas.names import Task
-from training import agreement, card, export, network, quantize
+from training import agreement, card, export, network, quantize, range_texts
+from training.activation_ranges import Feed
 from training.network import Network
 
 Precision = Literal["fp32", "int8"]
@@ -96,7 +97,10 @@ def publish(
     say("writing the ONNX graph")
     graph = export.to_onnx(model, pairs=pairs, outputs=_outputs(draft.kind))
     checked = agreement.rows(tokenizer_json, check_texts, draft.max_tokens, pairs=pairs)
-    graph, figures = _checked(model, graph, checked, precision, say)
+    ranges: list[Feed] = []
+    if precision == "int8":
+        ranges = range_texts.feeds(tokenizer_json, range_texts.general_texts(), draft.max_tokens, pairs=pairs)
+    graph, figures = _checked(model, graph, checked, ranges, say)
     manifest = manifest.model_copy(update={"metrics": {**draft.metrics, **figures}})
     home.mkdir(parents=True, exist_ok=True)
     # Beside its place, so that the last step is a rename: readers see the whole folder or none.
@@ -137,10 +141,10 @@ def _checked(
     model: Network,
     graph: onnx.ModelProto,
     checked: Sequence[agreement.Row],
-    precision: Precision,
+    ranges: Sequence[Feed],
     say: Callable[[str], None],
 ) -> tuple[onnx.ModelProto, dict[str, Any]]:
-    """The graph of the wanted precision, and how well it agrees with what it was made from."""
+    """The graph, in INT8 if there are texts for its ranges, and how well it agrees with what it was made from."""
     in_torch, in_float = agreement.torch_outputs(model, checked), agreement.graph_outputs(graph, checked)
     parity = agreement.compared(in_torch, in_float)
     difference = parity.get("largest_score_difference", 1.0 - parity.get("smallest_cosine", 1.0))
@@ -151,8 +155,8 @@ def _checked(
     figures: dict[str, Any] = {"parity": {"against": "PyTorch, FP32", "texts": len(checked), **parity}}
     say(f"ONNX against torch on {len(checked)} texts: {_said(parity)}")
     result, alone = graph, in_float
-    if precision == "int8":
-        result = quantize.quantize(graph, quantize.Quantization(weight_levels=63))
+    if ranges:
+        result = quantize.quantize(graph, calibration=ranges)
         alone = agreement.graph_outputs(result, checked)
         compared = agreement.compared(in_float, alone)
         figures["int8"] = {"against": "ONNX, FP32", "texts": len(checked), **compared}
@@ -193,7 +197,7 @@ def _manifest(draft: Draft, model: Network, precision: Precision, version: str) 
             pooling=Pooling.MEAN if is_encoder else Pooling.NONE,
             embedding_width=model.hidden if is_encoder else None,
             temperature=draft.temperature,
-            quantization=quantize.QUANTIZATION if precision == "int8" else "none",
+            quantization=quantize.STATIC_QUANTIZATION if precision == "int8" else "none",
             files={MODEL_FILE: _UNSIGNED, TOKENIZER_FILE: _UNSIGNED},
             source=draft.source,
             licence=draft.licence,

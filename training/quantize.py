@@ -1,92 +1,122 @@
-"""Dynamic INT8 that does not depend on batch-mates, for any BERT-like ONNX graph.
+"""INT8 that does not depend on batch-mates, for any BERT-like ONNX graph.
 
-Each MatMul or Gemm with a constant matrix becomes an integer product: activations are quantized per row (per token),
-to uint8 around 128; weights per output column, to int8. Products that read the same tensor share one quantization.
-Constant tables that Gather reads become int8 with one scale per row. What else the graph does stays in float.
+Each MatMul or Gemm with a constant matrix becomes an integer product: weights as int8 with a scale per output column,
+activations as uint8 around 128, products that read one tensor from one quantization of it. Where the activations'
+scale comes from decides the speed (docs/quantization.md):
 
-onnxruntime's own dynamic quantization takes one scale for a whole tensor, so that a text's score depends on the texts
-it happens to be grouped with; here it cannot. MatMulIntegerToFloat is onnxruntime's operator (com.microsoft): the
-product, the cast and the weights' scales in one pass.
+- static: one scale per tensor, from calibration texts. One pass quantizes, and onnxruntime's MatMulIntegerToFloat does
+  product, scales and bias in another. Columns that are much larger than the rest would leave the others few steps, so
+  the columns of what LayerNormalization gives are divided by factors that go into the weights (SmoothQuant, arXiv
+  2211.10438).
+- per row (per token), from the row itself: for what GELU gives, whose few huge values no factor tames, for a tensor
+  whose rows differ too much for one scale, and for everything when there are no calibration texts.
+
+Neither looks at another row, so a text's scores do not depend on the texts it is grouped with, as they do with
+onnxruntime's own dynamic quantization (one scale per tensor, from the batch at hand). Constant tables that Gather reads
+become int8 with one scale per row. What else the graph does stays in float.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+
+from training.activation_ranges import Feed, observe
+from training.graph_edit import MICROSOFT, GraphEdit
 
 QUANTIZATION = "int8-per-row"
+STATIC_QUANTIZATION = "int8-static"
+"""What manifests call the form without calibration texts and the one with them."""
 ACTIVATION_ZERO_POINT = 128
 ACTIVATION_LEVELS = 127.0
 FLOOR = 1e-9
-_RUNTIME_DOMAIN = "com.microsoft"
+_LOWEST_GELU = 0.17
+_NORMS = ("LayerNormalization", "SkipLayerNormalization")
+# Row forms need no pass for the sizes of negative values: there are none, or none beyond the floor.
+_POSITIVE = {"Gelu": _LOWEST_GELU, "FastGelu": _LOWEST_GELU, "Relu": FLOOR, "Sigmoid": FLOOR}
+
+Matrix = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Quantization:
     """`weight_levels`: weights lie in -levels..levels. With 63, sums of two products fit the 16-bit steps of
-    x86 processors without VNNI, so that every processor computes the same numbers; 127 is a bit finer."""
+    x86 processors without VNNI, so that every processor computes the same numbers; 127 is a bit finer and as fast.
 
-    weight_levels: int = 127
+    With calibration texts: `smoothing`, the exponent of SmoothQuant, 0 for none; `headroom`, how many times the largest
+    value seen still fits; `most_spread`, how many times the median row's largest value a static scale may cover: above
+    it rows get their own.
+    """
+
+    weight_levels: int = 63
+    smoothing: float = 0.5
+    headroom: float = 1.2
+    most_spread: float = 12.0
     min_matrix_elements: int = 4096
     min_table_elements: int = 1_000_000
 
 
-def quantize(model: ModelProto, settings: Quantization | None = None) -> ModelProto:
-    """A quantized copy of an FP32 graph."""
-    rewriter = _Rewriter(model, settings or Quantization())
-    return rewriter.result()
+def quantize(
+    model: ModelProto, settings: Quantization | None = None, calibration: Sequence[Feed] | None = None
+) -> ModelProto:
+    """A quantized copy of an FP32 graph; `calibration`: a hundred texts or more like those to come, no test texts."""
+    return _Rewriter(model, settings or Quantization(), calibration or ()).result()
 
 
-def quantized_columns(
-    matrix: npt.NDArray[np.float32], levels: int
-) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+def quantized_columns(matrix: Matrix, levels: int) -> tuple[npt.NDArray[np.int8], Matrix]:
     """int8 [K, N] and scales [N] of a float matrix [K, N]."""
     scale = np.maximum(np.abs(matrix).max(axis=0) / levels, FLOOR).astype(np.float32)
     return np.clip(np.rint(matrix / scale), -levels, levels).astype(np.int8), scale
 
 
+@dataclass(frozen=True)
+class _Quantized:
+    """A quantized tensor: `values` names its uint8, `rows` the scales of its rows [..., 1] unless one is for all."""
+
+    values: str
+    rows: str | None = None
+
+
 class _Rewriter:
-    def __init__(self, model: ModelProto, settings: Quantization) -> None:
+    def __init__(self, model: ModelProto, settings: Quantization, calibration: Sequence[Feed]) -> None:
         self.settings = settings
-        self.model = ModelProto()
-        self.model.CopyFrom(model)
-        self.graph = self.model.graph
-        self.constants = {tensor.name: tensor for tensor in self.graph.initializer}
-        self.shared: dict[str, tuple[str, str]] = {}
-        self.nodes: list[NodeProto] = []
-        self.added: set[str] = set()
+        self.edit = GraphEdit(model)
+        readers: dict[str, list[NodeProto]] = {}
+        for node in self.edit.old_nodes:
+            if self._is_matrix_product(node):
+                readers.setdefault(node.input[0], []).append(node)
+        self.products = {node.output[0] for nodes in readers.values() for node in nodes}
+        self.divisors: dict[str, Matrix] = {}
+        self.scales: dict[str, float] = {}
+        if calibration and readers:
+            self._calibrate(model, readers, calibration)
+        self.shared: dict[str, _Quantized] = {}
 
     def result(self) -> ModelProto:
-        for node in list(self.graph.node):
-            if node.op_type in ("MatMul", "Gemm") and self._is_matrix_product(node):
+        for node in self.edit.old_nodes:
+            if node.output[0] in self.products:
                 self._product(node)
             elif node.op_type == "Gather" and self._is_table(node):
                 self._table(node)
             else:
-                self.nodes.append(node)
-        del self.graph.node[:]
-        self.graph.node.extend(self.nodes)
-        self._drop_unused_constants()
-        if not any(opset.domain == _RUNTIME_DOMAIN for opset in self.model.opset_import):
-            self.model.opset_import.append(helper.make_opsetid(_RUNTIME_DOMAIN, 1))
-        return self.model
+                self.edit.keep(node)
+        return self.edit.result()
 
     def _is_matrix_product(self, node: NodeProto) -> bool:
-        tensor = self.constants.get(node.input[1])
+        tensor = self.edit.constant(node.input[1]) if node.op_type in ("MatMul", "Gemm") else None
         if tensor is None or len(tensor.dims) != 2 or tensor.data_type != TensorProto.FLOAT:
             return False
-        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
         plain = attributes.get("alpha", 1.0) == 1.0 and attributes.get("beta", 1.0) == 1.0
         return plain and not attributes.get("transA", 0) and _elements(tensor) >= self.settings.min_matrix_elements
 
     def _is_table(self, node: NodeProto) -> bool:
-        tensor = self.constants.get(node.input[0])
+        tensor = self.edit.constant(node.input[0])
         axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
         return (
             tensor is not None
@@ -96,79 +126,124 @@ class _Rewriter:
             and _elements(tensor) >= self.settings.min_table_elements
         )
 
-    def _product(self, node: NodeProto) -> None:
-        name, output = node.input[1], node.output[0]
-        matrix = numpy_helper.to_array(self.constants[name])
-        transposed = any(a.name == "transB" and a.i for a in node.attribute)
-        weights, scale = quantized_columns(matrix.T if transposed else matrix, self.settings.weight_levels)
-        self._constant(f"{name}.int8", weights)
-        self._constant(f"{name}.scale", scale)
-        self._constant(f"{name}.zero", np.zeros(scale.shape, np.int8))
-        quantized, row_scale = self._quantized_rows(node.input[0])
-        bias = node.input[2] if len(node.input) > 2 and node.input[2] else None
-        scaled = f"{output}.scaled" if bias else output
-        self._node(
-            "MatMulIntegerToFloat",
-            [quantized, f"{name}.int8", self._one(), f"{name}.scale", self._zero_point(), f"{name}.zero"],
-            f"{output}.product",
-            domain=_RUNTIME_DOMAIN,
-        )
-        self._node("Mul", [f"{output}.product", row_scale], scaled)
-        if bias:
-            self._node("Add", [scaled, bias], output)
+    def _calibrate(self, model: ModelProto, readers: dict[str, list[NodeProto]], calibration: Sequence[Feed]) -> None:
+        wanted = {
+            tensor: np.ones(len(self._matrix(nodes[0])), np.float32)
+            for tensor, nodes in readers.items()
+            if self.edit.producer(tensor) not in _POSITIVE
+        }
+        seen = observe(model, wanted, calibration)
+        divisors = {
+            tensor: self._divisor(seen[tensor].channels, readers[tensor])
+            if self.settings.smoothing and self.edit.producer(tensor) in _NORMS
+            else ones
+            for tensor, ones in wanted.items()
+        }
+        for tensor, found in observe(model, divisors, calibration).items():
+            largest = float(found.rows.max())
+            if 0 < largest <= self.settings.most_spread * float(np.median(found.rows)):
+                self.scales[tensor] = largest * self.settings.headroom / ACTIVATION_LEVELS
+                if self.edit.producer(tensor) in _NORMS and self.settings.smoothing:
+                    self.divisors[tensor] = divisors[tensor]
 
-    def _quantized_rows(self, tensor: str) -> tuple[str, str]:
-        """Names of uint8 rows and of their scales [..., 1]; made once per tensor."""
-        if tensor in self.shared:
-            return self.shared[tensor]
-        axis = self._constant("quantize.last_axis", np.array([-1], np.int64))
-        floor = self._constant("quantize.floor", np.array(FLOOR, np.float32))
-        levels = self._constant("quantize.levels", np.array(ACTIVATION_LEVELS, np.float32))
-        self._node("Abs", [tensor], f"{tensor}.abs")
-        self._node("ReduceMax", [f"{tensor}.abs", axis], f"{tensor}.largest", keepdims=1)
-        self._node("Max", [f"{tensor}.largest", floor], f"{tensor}.range")
-        self._node("Div", [f"{tensor}.range", levels], f"{tensor}.scale")
-        self._node("Div", [levels, f"{tensor}.range"], f"{tensor}.inverse")
-        self._node("Mul", [tensor, f"{tensor}.inverse"], f"{tensor}.levels")
-        # With a scale of one this rounds, shifts, clips and casts in a single pass.
-        self._node("QuantizeLinear", [f"{tensor}.levels", self._unit(), self._zero_point()], f"{tensor}.uint8")
-        self.shared[tensor] = (f"{tensor}.uint8", f"{tensor}.scale")
-        return self.shared[tensor]
+    def _divisor(self, channels: Matrix, nodes: Sequence[NodeProto]) -> Matrix:
+        """SmoothQuant's factors [K], of geometric mean 1."""
+        share = self.settings.smoothing
+        weights = np.max([np.abs(self._matrix(node)).max(axis=1) for node in nodes], axis=0)
+        logs = share * np.log(np.maximum(channels, FLOOR)) - (1 - share) * np.log(np.maximum(weights, FLOOR))
+        # A column that is all but dead must not take the range from the others.
+        logs = np.clip(logs - np.median(logs), np.log(1e-2), np.log(1e2))
+        factors: Matrix = np.exp(logs - logs.mean()).astype(np.float32)
+        return factors
+
+    def _matrix(self, node: NodeProto) -> Matrix:
+        """The constant of a product as [K, N]."""
+        matrix: Matrix = numpy_helper.to_array(self.edit.constants[self.edit.constant_name(node.input[1])])
+        return matrix.T if any(a.name == "transB" and a.i for a in node.attribute) else matrix
+
+    def _product(self, node: NodeProto) -> None:
+        edit, source, output = self.edit, node.input[0], node.output[0]
+        name = edit.constant_name(node.input[1])
+        matrix = self._matrix(node)
+        if source in self.divisors:
+            matrix = matrix * self.divisors[source][:, None]
+        weights, scale = quantized_columns(matrix, self.settings.weight_levels)
+        # Matrices that were equal and stored once may be read behind different activations.
+        name = edit.unused_constant(name, ".int8", weights)
+        bias = node.input[2] if len(node.input) > 2 and node.input[2] else None
+        activations = self.shared.get(source) or self._quantized(source)
+        inputs = [
+            activations.values,
+            edit.add_constant(f"{name}.int8", weights),
+            f"{source}.step"
+            if activations.rows is None
+            else edit.add_constant("quantize.one", np.array(1.0, np.float32)),
+            edit.add_constant(f"{name}.scale", scale),
+            self._zero_point(),
+        ]
+        if activations.rows is None:
+            inputs += ["", bias] if bias else []
+            edit.add("MatMulIntegerToFloat", inputs, output, domain=MICROSOFT)
+            return
+        edit.add("MatMulIntegerToFloat", inputs, f"{output}.product", domain=MICROSOFT)
+        edit.add("Mul", [f"{output}.product", activations.rows], f"{output}.scaled" if bias else output)
+        if bias:
+            edit.add("Add", [f"{output}.scaled", bias], output)
+
+    def _quantized(self, tensor: str) -> _Quantized:
+        made = self._static(tensor) if tensor in self.scales else self._per_row(tensor)
+        self.shared[tensor] = made
+        return made
+
+    def _static(self, tensor: str) -> _Quantized:
+        edit, source = self.edit, tensor
+        if tensor in self.divisors:
+            inverse = edit.add_constant(f"{tensor}.inverse", (1 / self.divisors[tensor]).astype(np.float32))
+            source = edit.add("Mul", [tensor, inverse], f"{tensor}.smooth")
+        step = edit.add_constant(f"{tensor}.step", np.array(self.scales[tensor], np.float32))
+        values = edit.add("QuantizeLinear", [source, step, self._zero_point()], f"{tensor}.uint8")
+        return _Quantized(values)
+
+    def _per_row(self, tensor: str) -> _Quantized:
+        edit = self.edit
+        floor = _POSITIVE.get(edit.producer(tensor))
+        sizes = tensor if floor is not None else edit.add("Abs", [tensor], f"{tensor}.abs")
+        last = edit.add_constant("quantize.last_axis", np.array([-1], np.int64))
+        lowest = edit.add_constant(f"quantize.floor.{floor or FLOOR}", np.array(floor or FLOOR, np.float32))
+        share = edit.add_constant("quantize.share", np.array(1 / ACTIVATION_LEVELS, np.float32))
+        edit.add("ReduceMax", [sizes, last], f"{tensor}.largest", keepdims=1)
+        edit.add("Max", [f"{tensor}.largest", lowest], f"{tensor}.range")
+        rows = edit.add("Mul", [f"{tensor}.range", share], f"{tensor}.rows")
+        values = f"{tensor}.uint8"
+        if edit.rank(tensor) == 2:
+            # A scale for each row is what QuantizeLinear calls per axis: no pass of its own for the division.
+            flat = edit.add_constant("quantize.flat", np.array([-1], np.int64))
+            edit.add("Reshape", [rows, flat], f"{tensor}.axis")
+            edit.add("Shape", [f"{tensor}.axis"], f"{tensor}.count")
+            edit.add("Expand", [self._zero_point(), f"{tensor}.count"], f"{tensor}.zeros")
+            edit.add("QuantizeLinear", [tensor, f"{tensor}.axis", f"{tensor}.zeros"], values, axis=0)
+        else:
+            edit.add("Div", [tensor, rows], f"{tensor}.levels")
+            edit.add("QuantizeLinear", [f"{tensor}.levels", self._one(), self._zero_point()], values)
+        return _Quantized(values, rows)
 
     def _table(self, node: NodeProto) -> None:
-        name, ids, output = node.input[0], node.input[1], node.output[0]
-        table = numpy_helper.to_array(self.constants[name])
+        edit, ids, output = self.edit, node.input[1], node.output[0]
+        name = edit.constant_name(node.input[0])
+        table = numpy_helper.to_array(edit.constants[name])
         rows, scale = quantized_columns(np.ascontiguousarray(table.T), 127)
-        self._constant(f"{name}.int8", np.ascontiguousarray(rows.T))
-        self._constant(f"{name}.scale", scale[:, None])
-        self._node("Gather", [f"{name}.int8", ids], f"{output}.int8", axis=0)
-        self._node("Gather", [f"{name}.scale", ids], f"{output}.scale", axis=0)
-        self._node("Cast", [f"{output}.int8"], f"{output}.float", to=TensorProto.FLOAT)
-        self._node("Mul", [f"{output}.float", f"{output}.scale"], output)
+        edit.add_constant(f"{name}.int8", np.ascontiguousarray(rows.T))
+        edit.add_constant(f"{name}.scale", scale[:, None])
+        edit.add("Gather", [f"{name}.int8", ids], f"{output}.int8", axis=0)
+        edit.add("Gather", [f"{name}.scale", ids], f"{output}.scale", axis=0)
+        edit.add("Cast", [f"{output}.int8"], f"{output}.float", to=TensorProto.FLOAT)
+        edit.add("Mul", [f"{output}.float", f"{output}.scale"], output)
 
     def _one(self) -> str:
-        return self._constant("quantize.one_scale", np.array([1.0], np.float32))
-
-    def _unit(self) -> str:
-        return self._constant("quantize.unit", np.array(1.0, np.float32))
+        return self.edit.add_constant("quantize.one", np.array(1.0, np.float32))
 
     def _zero_point(self) -> str:
-        return self._constant("quantize.zero_point", np.array(ACTIVATION_ZERO_POINT, np.uint8))
-
-    def _node(self, op_type: str, inputs: Sequence[str], output: str, domain: str = "", **attributes: Any) -> None:
-        self.nodes.append(helper.make_node(op_type, list(inputs), [output], name=output, domain=domain, **attributes))
-
-    def _constant(self, name: str, values: npt.NDArray[np.generic]) -> str:
-        if name not in self.added:
-            self.added.add(name)
-            self.graph.initializer.append(numpy_helper.from_array(values, name))
-        return name
-
-    def _drop_unused_constants(self) -> None:
-        used = {name for node in self.graph.node for name in node.input}
-        kept = [tensor for tensor in self.graph.initializer if tensor.name in used]
-        del self.graph.initializer[:]
-        self.graph.initializer.extend(kept)
+        return self.edit.add_constant("quantize.zero_point", np.array(ACTIVATION_ZERO_POINT, np.uint8))
 
 
 def _elements(tensor: TensorProto) -> int:

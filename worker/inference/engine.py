@@ -6,6 +6,9 @@ stays in the cache. What the ids mean and what becomes of the rows is decided el
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,6 +52,7 @@ class Engine:
             self._session = onnxruntime.InferenceSession(path, _options(threads), providers=["CPUExecutionProvider"])
         except _ERRORS as error:
             raise ModelError(f"{path}: ONNX Runtime refuses it: {error}") from error
+        _give_back_memory()
         inputs = {node.name: node.type for node in self._session.get_inputs()}
         if IDS not in inputs or not inputs.keys() <= _KNOWN_INPUTS or not set(inputs.values()) <= _INTEGERS.keys():
             raise ModelError(
@@ -114,6 +118,14 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
     # Patterns are kept per input shape, and with texts there are thousands of shapes.
     options.enable_mem_pattern = False
     return options
+
+
+def _give_back_memory() -> None:
+    """What loading took and freed goes back to the system: the weights of a base-size INT8 model stand in memory twice
+    while they are packed, and glibc would keep the 56 MiB."""
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError, OSError):  # another C library has no such function
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def plan(lengths: Sequence[int], run_tokens: int) -> list[list[int]]:

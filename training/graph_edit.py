@@ -1,0 +1,113 @@
+"""Rewriting an ONNX graph node by node: old nodes stay or are replaced, new ones are added, unused constants go.
+
+Knows nothing of quantization.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+MICROSOFT = "com.microsoft"
+"""The domain of onnxruntime's own operators."""
+
+
+class GraphEdit:
+    """A copy of `model` in the making: `keep` or `add` nodes in their order, then take the `result`."""
+
+    def __init__(self, model: ModelProto) -> None:
+        self._model = ModelProto()
+        self._model.CopyFrom(model)
+        self._graph = self._model.graph
+        self.old_nodes: list[NodeProto] = list(self._graph.node)
+        self.constants: dict[str, TensorProto] = {tensor.name: tensor for tensor in self._graph.initializer}
+        self._producers = {name: node for node in self.old_nodes for name in node.output}
+        self._ranks = _ranks(model)
+        self._nodes: list[NodeProto] = []
+
+    def constant_name(self, name: str) -> str:
+        """The constant behind a name: exporters write a constant that several layers share once, and Identity nodes."""
+        while name not in self.constants and name in self._producers and self._producers[name].op_type == "Identity":
+            name = self._producers[name].input[0]
+        return name
+
+    def constant(self, name: str) -> TensorProto | None:
+        """The constant of that name, None where it is computed."""
+        return self.constants.get(self.constant_name(name))
+
+    def producer(self, tensor: str) -> str:
+        """The operator that makes a tensor's values, reshaped or not; empty for inputs and constants."""
+        node = self._producers.get(tensor)
+        while node is not None and node.op_type in ("Reshape", "Identity"):
+            node = self._producers.get(node.input[0])
+        return node.op_type if node is not None else ""
+
+    def rank(self, tensor: str) -> int | None:
+        """How many axes a tensor has, None if shape inference cannot tell."""
+        return self._ranks.get(tensor)
+
+    def keep(self, node: NodeProto) -> None:
+        """Take an old node over as it is."""
+        self._nodes.append(node)
+
+    def add(self, op_type: str, inputs: Sequence[str], output: str, domain: str = "", **attributes: Any) -> str:
+        """A new node of one output, named like it; returns the name."""
+        self._nodes.append(helper.make_node(op_type, list(inputs), [output], name=output, domain=domain, **attributes))
+        return output
+
+    def add_constant(self, name: str, values: npt.NDArray[np.generic]) -> str:
+        """A constant; of several with one name the first stays. Returns the name."""
+        if name not in self.constants:
+            tensor = numpy_helper.from_array(values, name)
+            self.constants[name] = tensor
+            self._graph.initializer.append(tensor)
+        return name
+
+    def unused_constant(self, name: str, suffix: str, values: npt.NDArray[np.generic]) -> str:
+        """`name`, or `name.2`, `name.3` ...: the first for which `name + suffix` is free or holds just these values."""
+        number, found = 1, name
+        while found + suffix in self.constants:
+            if np.array_equal(numpy_helper.to_array(self.constants[found + suffix]), values):
+                break
+            number += 1
+            found = f"{name}.{number}"
+        return found
+
+    def result(self) -> ModelProto:
+        """The edited model: constants that no node reads any more are gone, onnxruntime's domain is imported."""
+        del self._graph.node[:]
+        self._graph.node.extend(self._nodes)
+        used = {name for node in self._nodes for name in node.input} | {value.name for value in self._graph.output}
+        kept = [tensor for tensor in self._graph.initializer if tensor.name in used]
+        del self._graph.initializer[:]
+        self._graph.initializer.extend(kept)
+        if not any(opset.domain == MICROSOFT for opset in self._model.opset_import):
+            self._model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
+        return self._model
+
+
+def _ranks(model: ModelProto) -> dict[str, int]:
+    """By shape inference on the graph without its large constants, of which it would make copies."""
+    shell = ModelProto()
+    shell.ir_version = model.ir_version
+    shell.opset_import.extend(model.opset_import)
+    shell.graph.name = model.graph.name
+    shell.graph.node.extend(model.graph.node)
+    shell.graph.input.extend(model.graph.input)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT:
+            shell.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+        else:
+            shell.graph.initializer.append(tensor)
+    graph = onnx.shape_inference.infer_shapes(shell, data_prop=True).graph
+    values = [*graph.value_info, *graph.input]
+    return {
+        value.name: len(value.type.tensor_type.shape.dim)
+        for value in values
+        if value.type.tensor_type.HasField("shape")
+    }
