@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import pipeline, producing, report, session, sink
+from benchmarks import labels, pipeline, producing, report, session, sink
 
 BENCHMARKS = {
     "session": lambda: session.main(["--texts", "500", "--rounds", "2"]),
+    "labels": lambda: labels.main([]),
     "pipeline": lambda: pipeline.main([]),
     "producing": lambda: producing.main([]),
     "sink": lambda: sink.main([]),

@@ -14,7 +14,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 def main() -> None:
     """Write the page from what results there are."""
     parts = ["# Performance", _INTRODUCTION]
-    for name, section in (("pipeline", _pipeline), ("session", _session), ("producing", _producing), ("sink", _sink)):
+    for name, section in SECTIONS.items():
         path = RESULTS / f"{name}.json"
         if path.exists():
             result = json.loads(path.read_text(encoding="utf-8"))
@@ -110,6 +110,28 @@ def _sink(result: dict[str, Any]) -> str:
     )
 
 
+def _labels(result: dict[str, Any]) -> str:
+    speeds = [
+        [
+            f"{case['slots']} x {case['threads']}",
+            f"{case['texts_per_s_median']:,.0f}",
+            f"{case['texts_per_s_best']:,.0f}",
+        ]
+        for case in (result["one_run"], result["slots"])
+    ]
+    costs = [
+        [str(row["labels"]), f"{row['processor_us_per_text']:.0f}", f"{row['ratio']:.3f}"]
+        for row in result["by_labels"]
+    ]
+    return (
+        "## The model by itself\n\n"
+        f"{result['model']} on {result['texts']} x {result['tokens']} tokens, no tokenization.\n\n"
+        + _table(["slots x threads of each", "texts/s, median", "best round"], speeds)
+        + "\n\nRouting real texts, tokenization included, by number of labels.\n\n"
+        + _table(["labels", "µs of processor a text", "ratio, same round"], costs)
+    )
+
+
 def _machine(machine: dict[str, Any], file: str) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items() if version)
     return (
@@ -123,6 +145,14 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
+
+SECTIONS = {
+    "pipeline": _pipeline,
+    "session": _session,
+    "labels": _labels,
+    "producing": _producing,
+    "sink": _sink,
+}
 
 if __name__ == "__main__":
     main()
