@@ -57,7 +57,10 @@ def shuffled_runs(lengths: Sequence[int], size: int, rng: random.Random) -> list
 
 def autocast(device: str = "cpu") -> torch.autocast:
     """bfloat16 products where the device has them, else float32 throughout."""
-    has = torch.cuda.is_bf16_supported() if device == "cuda" else torch.backends.cpu.get_cpu_capability() != "DEFAULT"
+    if device == "cuda":
+        has = torch.cuda.is_bf16_supported()
+    else:
+        has = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.autocast(device, torch.bfloat16, enabled=has)
 
 
