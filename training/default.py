@@ -34,6 +34,8 @@ from training import (
     neutral,
     pretrained,
     quantize,
+    range_texts,
+    record,
     steps,
 )
 from training.label_form import LabelForm
@@ -72,6 +74,7 @@ class Graphs:
 
 def train_default(places: Places, recipe: Recipe, size: Size, say: Say) -> Path:
     """Runs the whole recipe and returns the model folder."""
+    say = record.logged(places.work, say)
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
     start = pretrained.prepare(places.work, places.cache, recipe.pieces, recipe.max_tokens)
@@ -80,7 +83,8 @@ def train_default(places: Places, recipe: Recipe, size: Size, say: Say) -> Path:
     graphs = Graphs(places.work / f"{size}-fp32.onnx", places.work / f"{size}-int8.onnx", start.tokenizer)
     graph = export.to_onnx(network.load(trained))
     onnx.save(graph, graphs.fp32)
-    onnx.save(quantize.quantize(graph, recipe.quantization), graphs.int8)
+    calibration = range_texts.feeds(start.tokenizer, range_texts.general_texts(), recipe.max_tokens, pairs=False)
+    onnx.save(quantize.quantize(graph, recipe.quantization, calibration), graphs.int8)
     say(f"INT8 graph: {graphs.int8.stat().st_size / 1e6:.1f} MB")
     return published(places, recipe, size, graphs, say)
 
@@ -106,7 +110,7 @@ def published(places: Places, recipe: Recipe, size: Size, graphs: Graphs, say: S
         pooling=Pooling.MEAN,
         embedding_width=len(centre),
         temperature=calibrated(places, runner, form, centre),
-        quantization=quantize.QUANTIZATION,
+        quantization=quantize.STATIC_QUANTIZATION,
         files=model_folder.placeholder_digests(),
         source=Source(
             description=SOURCES[size],
@@ -121,7 +125,9 @@ def published(places: Places, recipe: Recipe, size: Size, graphs: Graphs, say: S
     metrics = measured(places, recipe, graphs, folder)
     manifest = manifest.model_copy(update={"metrics": metrics})
     told = default_card.text(manifest, default_card.story(recipe, is_small=size is Size.SMALL))
-    contents = model_folder.Contents(graph, graphs.tokenizer, texts, centre, told)
+    stages = {Size.SMALL: ["broad", "small", "polished"], Size.LARGE: ["broad", "large"]}[size]
+    left = record.kept(places.work, stages)
+    contents = model_folder.Contents(graph, graphs.tokenizer, texts, centre, told, left)
     model_folder.write(folder, contents, manifest)
     say(f"{folder} is written")
     return folder

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -31,13 +31,15 @@ NEUTRAL_TEXTS_FILE = "neutral.txt"
 
 @dataclass(frozen=True)
 class Contents:
-    """All that a folder holds besides its manifest. `neutral`: mean embedding [H] of `neutral_texts`."""
+    """All that a folder holds besides its manifest. `neutral`: mean embedding [H] of `neutral_texts`; `extra`: other
+    files by name."""
 
     graph: onnx.ModelProto
     tokenizer: Path
     neutral_texts: Sequence[str]
     neutral: npt.NDArray[np.float32]
     card: str
+    extra: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def write(folder: Path, contents: Contents, manifest: Manifest) -> Manifest:
@@ -51,6 +53,8 @@ def write(folder: Path, contents: Contents, manifest: Manifest) -> Manifest:
     (scratch / NEUTRAL_TEXTS_FILE).write_text("\n".join(contents.neutral_texts) + "\n", encoding="utf-8")
     np.save(scratch / NEUTRAL_FILE, contents.neutral.astype(np.float32)[None, :])
     (scratch / CARD_FILE).write_text(contents.card, encoding="utf-8")
+    for name, content in contents.extra.items():
+        (scratch / name).write_bytes(content)
     files = {path.name: sha256_of(path) for path in sorted(scratch.iterdir()) if path.name != CARD_FILE}
     manifest = manifest.model_copy(update={"files": files})
     write_manifest(scratch, manifest)

@@ -54,8 +54,8 @@ def confusion_png(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> 
         return _png(figure)
 
 
-def curves_png(panels: Mapping[str, Mapping[str, Curve]], best_epoch: int = 0) -> bytes:
-    """A panel for each entry, a line for each of its curves, over epochs. `best_epoch`: 0 marks none."""
+def curves_png(panels: Mapping[str, Mapping[str, Curve]], best_epoch: int = 0, over: str = "epoch") -> bytes:
+    """A panel for each entry, a line for each of its curves, `over` epochs or steps. `best_epoch`: 0 marks none."""
     with mpl.rc_context({"font.family": [_PLAIN]}):
         figure = Figure(figsize=(5.2 * len(panels), 3.8), layout="constrained")
         for number, (title, curves) in enumerate(panels.items(), 1):
@@ -66,7 +66,7 @@ def curves_png(panels: Mapping[str, Mapping[str, Curve]], best_epoch: int = 0) -
             if best_epoch:
                 axes.axvline(best_epoch, color="grey", linestyle=":", label=f"kept: epoch {best_epoch}")
             axes.set_title(title)
-            axes.set_xlabel("epoch")
+            axes.set_xlabel(over)
             axes.grid(alpha=0.3)
             if curves:
                 axes.legend()

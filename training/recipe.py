@@ -72,7 +72,7 @@ class Recipe:
             titles=5000, snippets=8000, newspaper=3000, english=5000, passages=0, unlabelled_repeats=0.4
         )
     )
-    quantization: Quantization = field(default_factory=lambda: Quantization(weight_levels=63))
+    quantization: Quantization = field(default_factory=Quantization)
     seed: int = 7
     threads: int = 2
 
