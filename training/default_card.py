@@ -48,8 +48,15 @@ def story(recipe: Recipe, *, is_small: bool) -> str:
             "embeddings on all of its texts and on more unlabelled ones, and learns the labels themselves, those of "
             "the written comments, label sets and tickets (`training/data/written_*`) among them."
         )
+        steps.append(
+            f"Polished: {_stage(recipe.polished)}; the same, with each label set shown {recipe.polished.routing_repeats} "
+            f"times and a share of {recipe.polished.review_share} of the corpora."
+        )
     lines = "\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))
-    return f"{lines}\n\n`make model` runs all of it; every number is in `training/recipe.py`."
+    return (
+        f"{lines}\n\n`make model` runs all of it; every number is in `training/recipe.py`. `training.log` and "
+        "`learning_curves.png` are of the run that made this model."
+    )
 
 
 def _stage(stage: Stage) -> str:
@@ -126,8 +133,9 @@ def _format(manifest: Manifest) -> str:
         "## Format\n\n"
         f"`model.onnx` takes `input_ids` and `attention_mask`, at most {manifest.max_tokens} tokens, and gives "
         f"`embedding` ({manifest.embedding_width} numbers, length 1) and `logits`. Weights are INT8; activations are "
-        "quantized per token, so that a text's scores do not depend on what it is grouped with. Weights use seven of "
-        "the eight bits, so that x86 processors without VNNI compute the same numbers. "
+        "quantized by fixed scales, or per token where one scale is too coarse, so that a text's scores do not depend "
+        "on what it is grouped with (docs/quantization.md). Weights use seven of the eight bits, so that x86 processors "
+        "without VNNI compute the same numbers. "
         f"`tokenizer.json` adds the special tokens by id and matches none in text. "
         f"Folder: {manifest.metrics['size_bytes'] / 1e6:.1f} MB."
     )
