@@ -49,8 +49,8 @@ def story(recipe: Recipe, *, is_small: bool) -> str:
             "the written comments, label sets and tickets (`training/data/written_*`) among them."
         )
         steps.append(
-            f"Polished: {_stage(recipe.polished)}; the same, with each label set shown {recipe.polished.routing_repeats} "
-            f"times and a share of {recipe.polished.review_share} of the corpora."
+            f"Polished: {_stage(recipe.polished)}; the same, with each label set shown "
+            f"{recipe.polished.routing_repeats} times and a share of {recipe.polished.review_share} of the corpora."
         )
     lines = "\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))
     return (
@@ -134,8 +134,8 @@ def _format(manifest: Manifest) -> str:
         f"`model.onnx` takes `input_ids` and `attention_mask`, at most {manifest.max_tokens} tokens, and gives "
         f"`embedding` ({manifest.embedding_width} numbers, length 1) and `logits`. Weights are INT8; activations are "
         "quantized by fixed scales, or per token where one scale is too coarse, so that a text's scores do not depend "
-        "on what it is grouped with (docs/quantization.md). Weights use seven of the eight bits, so that x86 processors "
-        "without VNNI compute the same numbers. "
+        "on what it is grouped with (docs/quantization.md). Weights use seven of the eight bits, so that x86 "
+        "processors without VNNI compute the same numbers. "
         f"`tokenizer.json` adds the special tokens by id and matches none in text. "
         f"Folder: {manifest.metrics['size_bytes'] / 1e6:.1f} MB."
     )
