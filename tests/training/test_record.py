@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from training import record  # noqa: E402
+from training import record
 
 
 def test_a_resumed_run_goes_on_in_the_same_log_and_its_losses_become_a_picture(tmp_path: Path) -> None:
