@@ -2,14 +2,23 @@
 
     python -m benchmarks [NAME ...]
 
-About ten minutes on two cores; do nothing else on the machine meanwhile.
+About ten minutes on two cores; do nothing else on the machine meanwhile. `quantization` takes as long again and runs
+only when it is named; it makes the tables of docs/quantization.md.
 """
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import labels, pipeline, producing, report, session, sink
+from benchmarks import labels, pipeline, producing, quantization_page, report, session, sink
+
+
+def _quantization() -> None:
+    from benchmarks import quantization  # needs onnx, which the others do not
+
+    quantization.main([])
+    quantization_page.main()
+
 
 BENCHMARKS = {
     "session": lambda: session.main(["--texts", "500", "--rounds", "2"]),
@@ -18,16 +27,18 @@ BENCHMARKS = {
     "producing": lambda: producing.main([]),
     "sink": lambda: sink.main([]),
 }
+ONLY_NAMED = {"quantization": _quantization}
 
 
 def main(names: list[str]) -> None:
-    """Run the named benchmarks, all of them by default."""
-    unknown = [name for name in names if name not in BENCHMARKS]
+    """Run the named benchmarks, all but the long one by default."""
+    known = BENCHMARKS | ONLY_NAMED
+    unknown = [name for name in names if name not in known]
     if unknown:
-        sys.exit(f"unknown benchmark {unknown[0]!r}; known: {', '.join(BENCHMARKS)}")
+        sys.exit(f"unknown benchmark {unknown[0]!r}; known: {', '.join(known)}")
     for name in names or BENCHMARKS:
         print(f"== {name}", flush=True)  # noqa: T201 - a command's output
-        BENCHMARKS[name]()
+        known[name]()
     report.main()
 
 

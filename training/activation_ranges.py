@@ -1,18 +1,18 @@
-"""How large the tensors get that matrix products read, seen on calibration texts: what static scales are made of.
+"""What the tensors that matrix products read look like on calibration texts: what static scales and rounding go by.
 
 Which tensors those are and what becomes of the figures is `training.quantize`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper
 
 Values = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.integer[Any]]
@@ -20,17 +20,16 @@ Feed = Mapping[str, npt.NDArray[np.int64]]
 """The graph's inputs for one text or several of one length: padding would be taken for text."""
 
 
-@dataclass(frozen=True, eq=False)
-class Range:
-    """`channels` [K]: the largest size of each column's values; `rows` [N]: of each row's, divided by `divisor` [K]."""
+@dataclass(eq=False)
+class Seen:
+    """Of a tensor's rows [K]: `channels` [K], the largest size of each column's values, and `gram` [K, K], the sum of
+    the rows' products with themselves."""
 
     channels: Values
-    rows: Values
+    gram: Values
 
 
-def feed(
-    ids: npt.NDArray[np.integer], types: npt.NDArray[np.integer] | None = None
-) -> dict[str, npt.NDArray[np.int64]]:
+def feed(ids: Ids, types: Ids | None = None) -> dict[str, npt.NDArray[np.int64]]:
     """One text's token ids [T] and, for pairs, token types [T], as the graph's inputs [1, T]."""
     row = ids.astype(np.int64)[None]
     made = {"input_ids": row, "attention_mask": np.ones_like(row)}
@@ -39,44 +38,37 @@ def feed(
     return made
 
 
-def observe(model: ModelProto, divisors: Mapping[str, Values], feeds: Sequence[Feed]) -> dict[str, Range]:
-    """The range of each tensor [N, K] or [..., K] that `divisors` [K] names, over all feeds (at least one)."""
+def observe(model: ModelProto, tensors: Collection[str], feeds: Sequence[Feed]) -> dict[str, Seen]:
+    """The named tensors over all feeds (at least one). Takes the room of a gram each."""
+    found: dict[str, Seen] = {}
+    for rows_by_name in _rows(model, tensors, feeds):
+        for name, rows in rows_by_name.items():
+            seen = found.setdefault(name, Seen(np.zeros(rows.shape[1], np.float32), np.zeros((1, 1), np.float32)))
+            seen.channels = np.maximum(seen.channels, np.abs(rows).max(axis=0))
+            seen.gram = seen.gram + rows.T @ rows
+    return found
+
+
+def row_ranges(model: ModelProto, divisors: Mapping[str, Values], feeds: Sequence[Feed]) -> dict[str, Values]:
+    """The largest size in each row of each named tensor, over all feeds, after division by its `divisors` [K]."""
+    found: dict[str, list[Values]] = {name: [] for name in divisors}
+    for rows_by_name in _rows(model, divisors, feeds):
+        for name, rows in rows_by_name.items():
+            found[name].append(np.abs(rows / divisors[name]).max(axis=1))
+    return {name: np.concatenate(values) for name, values in found.items()}
+
+
+def _rows(model: ModelProto, tensors: Collection[str], feeds: Sequence[Feed]) -> Iterator[dict[str, Values]]:
+    """The tensors as [N, K], feed by feed."""
     probe = ModelProto()
     probe.CopyFrom(model)
+    names = list(tensors)
     del probe.graph.output[:]
-    for tensor, divisor in divisors.items():
-        _measure(probe, tensor, divisor)
+    probe.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
     inputs = {node.name for node in session.get_inputs()}
-    seen = [session.run(None, {name: values for name, values in feed.items() if name in inputs}) for feed in feeds]
-    ranges = {}
-    for number, tensor in enumerate(divisors):
-        channels = np.max([values[2 * number] for values in seen], axis=0)
-        rows = np.concatenate([values[2 * number + 1] for values in seen])
-        ranges[tensor] = Range(channels, rows)
-    return ranges
-
-
-def _measure(probe: ModelProto, tensor: str, divisor: Values) -> None:
-    graph, prefix = probe.graph, f"{tensor}.observed"
-    constants: dict[str, npt.NDArray[Any]] = {
-        "shape": np.array([-1, len(divisor)], np.int64),
-        "divisor": divisor,
-        "first": np.array([0], np.int64),
-        "last": np.array([1], np.int64),
-    }
-    graph.initializer.extend(numpy_helper.from_array(value, f"{prefix}.{name}") for name, value in constants.items())
-    steps: list[tuple[str, list[str], str, dict[str, Any]]] = [
-        ("Abs", [tensor], "abs", {}),
-        ("Reshape", [f"{prefix}.abs", f"{prefix}.shape"], "flat", {}),
-        ("ReduceMax", [f"{prefix}.flat", f"{prefix}.first"], "channels", {"keepdims": 0}),
-        ("Div", [f"{prefix}.flat", f"{prefix}.divisor"], "divided", {}),
-        ("ReduceMax", [f"{prefix}.divided", f"{prefix}.last"], "rows", {"keepdims": 0}),
-    ]
-    for op_type, inputs, output, attributes in steps:
-        graph.node.append(helper.make_node(op_type, inputs, [f"{prefix}.{output}"], **attributes))
-    graph.output.extend(
-        helper.make_tensor_value_info(f"{prefix}.{name}", TensorProto.FLOAT, None) for name in ("channels", "rows")
-    )
+    for given in feeds:
+        values = session.run(names, {name: value for name, value in given.items() if name in inputs})
+        yield {name: value.reshape(-1, value.shape[-1]) for name, value in zip(names, values, strict=True)}

@@ -44,7 +44,8 @@ def read_network(path: Path, pad_id: int) -> Network:
         model = onnx.load(path)
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror or error}") from error
-    constants = _Constants(path, _tensors(model))
+    activations = {node.input[1]: node.input[0] for node in model.graph.node if node.op_type == "MatMulIntegerToFloat"}
+    constants = _Constants(path, _tensors(model), activations)
     words = constants.table("trunk.words.weight")
     hidden = words.shape[1]
     positions = constants.array("trunk.positions")
@@ -96,12 +97,10 @@ def read_network(path: Path, pad_id: int) -> Network:
 
 
 class _Constants:
-    def __init__(
-        self, path: Path, tensors: Mapping[str, onnx.TensorProto], activations: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, path: Path, tensors: Mapping[str, onnx.TensorProto], activations: Mapping[str, str]) -> None:
         self.path = path
         self.tensors = tensors
-        self.activations = activations or {}
+        self.activations = activations
         """What an INT8 matrix is multiplied with, by the matrix's name."""
 
     def array(self, name: str) -> Array:

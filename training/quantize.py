@@ -26,8 +26,9 @@ import numpy.typing as npt
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
-from training.activation_ranges import Feed, observe
+from training.activation_ranges import Feed, observe, row_ranges
 from training.graph_edit import MICROSOFT, GraphEdit
+from training.rounding import compensated, nearest
 
 QUANTIZATION = "int8-per-row"
 STATIC_QUANTIZATION = "int8-static"
@@ -50,13 +51,14 @@ class Quantization:
 
     With calibration texts: `smoothing`, the exponent of SmoothQuant, 0 for none; `headroom`, how many times the largest
     value seen still fits; `most_spread`, how many times the median row's largest value a static scale may cover: above
-    it rows get their own.
+    it rows get their own; `compensate`: round weights by `training.rounding.compensated`.
     """
 
     weight_levels: int = 63
-    smoothing: float = 0.5
-    headroom: float = 1.2
+    smoothing: float = 0.6
+    headroom: float = 1.05
     most_spread: float = 12.0
+    compensate: bool = True
     min_matrix_elements: int = 4096
     min_table_elements: int = 1_000_000
 
@@ -68,10 +70,10 @@ def quantize(
     return _Rewriter(model, settings or Quantization(), calibration or ()).result()
 
 
-def quantized_columns(matrix: Matrix, levels: int) -> tuple[npt.NDArray[np.int8], Matrix]:
-    """int8 [K, N] and scales [N] of a float matrix [K, N]."""
-    scale = np.maximum(np.abs(matrix).max(axis=0) / levels, FLOOR).astype(np.float32)
-    return np.clip(np.rint(matrix / scale), -levels, levels).astype(np.int8), scale
+def column_scales(matrix: Matrix, levels: int) -> Matrix:
+    """Scales [N] with which a float matrix [K, N] fits -levels..levels."""
+    scales: Matrix = np.maximum(np.abs(matrix).max(axis=0) / levels, FLOOR).astype(np.float32)
+    return scales
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class _Rewriter:
             if self._is_matrix_product(node):
                 readers.setdefault(node.input[0], []).append(node)
         self.products = {node.output[0] for nodes in readers.values() for node in nodes}
+        self.grams: dict[str, Matrix] = {}
         self.divisors: dict[str, Matrix] = {}
         self.scales: dict[str, float] = {}
         if calibration and readers:
@@ -127,23 +130,20 @@ class _Rewriter:
         )
 
     def _calibrate(self, model: ModelProto, readers: dict[str, list[NodeProto]], calibration: Sequence[Feed]) -> None:
-        wanted = {
-            tensor: np.ones(len(self._matrix(nodes[0])), np.float32)
-            for tensor, nodes in readers.items()
-            if self.edit.producer(tensor) not in _POSITIVE
-        }
-        seen = observe(model, wanted, calibration)
-        divisors = {
-            tensor: self._divisor(seen[tensor].channels, readers[tensor])
-            if self.settings.smoothing and self.edit.producer(tensor) in _NORMS
-            else ones
-            for tensor, ones in wanted.items()
-        }
-        for tensor, found in observe(model, divisors, calibration).items():
-            largest = float(found.rows.max())
-            if 0 < largest <= self.settings.most_spread * float(np.median(found.rows)):
+        seen = observe(model, readers, calibration)
+        divisors = {}
+        for tensor, nodes in readers.items():
+            producer, channels = self.edit.producer(tensor), seen[tensor].channels
+            smooth = producer in _NORMS and self.settings.smoothing
+            if producer not in _POSITIVE:
+                divisors[tensor] = self._divisor(channels, nodes) if smooth else np.ones_like(channels)
+            if self.settings.compensate:
+                self.grams[tensor] = seen[tensor].gram
+        for tensor, ranges in row_ranges(model, divisors, calibration).items():
+            largest = float(ranges.max())
+            if 0 < largest <= self.settings.most_spread * float(np.median(ranges)):
                 self.scales[tensor] = largest * self.settings.headroom / ACTIVATION_LEVELS
-                if self.edit.producer(tensor) in _NORMS and self.settings.smoothing:
+                if not (divisors[tensor] == 1).all():
                     self.divisors[tensor] = divisors[tensor]
 
     def _divisor(self, channels: Matrix, nodes: Sequence[NodeProto]) -> Matrix:
@@ -165,9 +165,13 @@ class _Rewriter:
         edit, source, output = self.edit, node.input[0], node.output[0]
         name = edit.constant_name(node.input[1])
         matrix = self._matrix(node)
+        gram = self.grams.get(source)
         if source in self.divisors:
-            matrix = matrix * self.divisors[source][:, None]
-        weights, scale = quantized_columns(matrix, self.settings.weight_levels)
+            divisor = self.divisors[source]
+            matrix = matrix * divisor[:, None]
+            gram = gram / np.outer(divisor, divisor) if gram is not None else None
+        levels, scale = self.settings.weight_levels, column_scales(matrix, self.settings.weight_levels)
+        weights = nearest(matrix, scale, levels) if gram is None else compensated(matrix, scale, levels, gram)
         # Matrices that were equal and stored once may be read behind different activations.
         name = edit.unused_constant(name, ".int8", weights)
         bias = node.input[2] if len(node.input) > 2 and node.input[2] else None
@@ -231,9 +235,9 @@ class _Rewriter:
         edit, ids, output = self.edit, node.input[1], node.output[0]
         name = edit.constant_name(node.input[0])
         table = numpy_helper.to_array(edit.constants[name])
-        rows, scale = quantized_columns(np.ascontiguousarray(table.T), 127)
-        edit.add_constant(f"{name}.int8", np.ascontiguousarray(rows.T))
-        edit.add_constant(f"{name}.scale", scale[:, None])
+        scale = column_scales(table.T, 127)[:, None]
+        edit.add_constant(f"{name}.int8", nearest(table, scale, 127))
+        edit.add_constant(f"{name}.scale", scale)
         edit.add("Gather", [f"{name}.int8", ids], f"{output}.int8", axis=0)
         edit.add("Gather", [f"{name}.scale", ids], f"{output}.scale", axis=0)
         edit.add("Cast", [f"{output}.int8"], f"{output}.float", to=TensorProto.FLOAT)

@@ -8,7 +8,8 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-from training.quantize import Quantization, quantize, quantized_columns  # noqa: E402
+from training.quantize import Quantization, column_scales, quantize  # noqa: E402
+from training.rounding import compensated, nearest  # noqa: E402
 
 VOCAB, HIDDEN, OUT = 50, 64, 48
 SMALL = Quantization(min_matrix_elements=1, min_table_elements=1)
@@ -120,9 +121,31 @@ def test_products_of_one_tensor_share_its_quantization_and_no_float_weight_is_le
 
 
 def test_a_column_of_zeros_stays_zero() -> None:
-    weights, scale = quantized_columns(np.zeros((4, 2), np.float32), 127)
-    assert 0 == np.abs(weights).max()
-    assert (scale > 0).all()
+    zeros = np.zeros((4, 2), np.float32)
+    scales = column_scales(zeros, 127)
+    assert (scales > 0).all()
+    assert 0 == np.abs(nearest(zeros, scales, 127)).max()
+
+
+def test_rounding_by_the_inputs_correlations_keeps_products_closer() -> None:
+    # Given inputs whose columns go together, more columns than a block has
+    rng = np.random.default_rng(11)
+    rows = (rng.normal(size=(2000, 40)) @ rng.normal(size=(40, 300)) + rng.normal(size=(2000, 300))).astype(np.float32)
+    matrix = rng.normal(size=(300, OUT)).astype(np.float32)
+    scales = column_scales(matrix, 63)
+    # When the matrix is rounded to the nearest, and by the inputs' gram
+    plain, better = nearest(matrix, scales, 63), compensated(matrix, scales, 63, rows.T @ rows)
+    # Then the products are at least twice as close, within the same levels
+    assert _error(rows @ matrix, rows @ (plain * scales)) / 2 > _error(rows @ matrix, rows @ (better * scales))
+    assert 63 == np.abs(better).max()
+
+
+def test_rounding_copes_with_inputs_that_never_occur() -> None:
+    # Given a gram whose column is all zeros
+    matrix = np.random.default_rng(12).normal(size=(8, 3)).astype(np.float32)
+    gram = np.diag([1.0] * 7 + [0.0])
+    scales = column_scales(matrix, 63)
+    np.testing.assert_array_equal(nearest(matrix, scales, 63), compensated(matrix, scales, 63, gram))
 
 
 @pytest.mark.parametrize("calibrated", [False, True])

@@ -26,7 +26,15 @@ MAY_IMPORT = {
     "training": {"schemas", "worker.inference"},
     "dashboard": {"schemas", "producers.client", "worker.desk"},
     "migrations": {"schemas"},
-    "benchmarks": {"schemas", "worker", "producers"},
+    "benchmarks": {
+        "schemas",
+        "worker",
+        "producers",
+        "training.activation_ranges",
+        "training.graph_edit",
+        "training.quantize",
+        "training.rounding",
+    },
 }
 PURE_INFERENCE = {"schemas", "worker.inference"}
 MOST_LINES = 300
