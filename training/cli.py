@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from training.adapting.command import adapt
+from training.distilling.command import distill
 from training.evaluating.baseline import baseline
 from training.evaluating.command import evaluate
 from training.finetuning.command import finetune
+from training.quantize_command import quantize
 from training.sample_data import sample_data
 
 app = typer.Typer(help="Make models: train, quantize, evaluate.", no_args_is_help=True)
@@ -24,7 +26,9 @@ def train() -> None:
 
 app.command()(adapt)
 app.command()(finetune)
+app.command()(distill)
 app.command()(evaluate)
+app.command()(quantize)
 app.command()(baseline)
 app.command()(sample_data)
 
