@@ -13,6 +13,7 @@ from training.bases import TORCH_FOLDER, Base, load_base
 from training.loop import Say
 from training.model_folder import NEUTRAL_TEXTS_FILE
 from training.publish import Draft, Precision, publish
+from training.quantize import STATIC_QUANTIZATION
 from worker.inference.folder import check, find
 
 _CHECK_TEXTS = 32
@@ -97,9 +98,9 @@ def load_teacher(name: str, homes: Sequence[Path], bases_home: Path) -> Teacher:
 
 
 def served(teacher: Teacher, precision: Precision, work: Path, texts: Sequence[str], say: Say) -> Path:
-    """A model folder with the teacher in this precision: its own, or else one made of its network under `work`."""
-    quantized = bool(teacher.manifest and teacher.manifest.quantization.startswith("int8"))
-    if teacher.folder and quantized == (precision == "int8"):
+    """A model folder with the teacher quantized as `publish` does it: its own, or one made of its network in `work`."""
+    quantization = STATIC_QUANTIZATION if precision == "int8" else "none"
+    if teacher.folder and teacher.manifest and teacher.manifest.quantization == quantization:
         return teacher.folder
     tokenizer = work / f"teacher-{TOKENIZER_FILE}"
     teacher.base.tokenizer.save(str(tokenizer))
