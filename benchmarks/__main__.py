@@ -2,7 +2,7 @@
 
     python -m benchmarks [NAME ...]
 
-About ten minutes on two cores; do nothing else on the machine meanwhile. `quantization` takes as long again and runs
+About ten minutes on two cores; do nothing else on the machine meanwhile. `quantization` takes longer still and runs
 only when it is named; it makes the tables of docs/quantization.md.
 """
 
