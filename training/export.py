@@ -17,6 +17,7 @@ from pathlib import Path
 import onnx
 import torch
 from torch import Tensor, nn
+from torch.jit._trace import TracerWarning
 from transformers import BertModel
 from transformers.models.bert.modeling_bert import BertLayer, BertSelfAttention
 
@@ -128,7 +129,7 @@ def to_onnx(network: Network, *, pairs: bool = False, outputs: Sequence[str] = O
         # The exporter that traces is called legacy; its graph is plain and keeps both axes dynamic.
         warnings.simplefilter("ignore", DeprecationWarning)
         # What the trace takes for a constant, the size of the vocabulary, is one.
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore", TracerWarning)
         path = Path(scratch) / "model.onnx"
         torch.onnx.export(
             ExportableNetwork(network, outputs, pairs=pairs).eval(),
