@@ -54,7 +54,7 @@ def story(recipe: Recipe, *, is_small: bool) -> str:
         )
     lines = "\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))
     return (
-        f"{lines}\n\n`make model` runs all of it; every number is in `training/recipe.py`. `training.log` and "
+        f"{lines}\n\n`make model` runs all of it; every number is in `training/recipe.py`. `training_log.txt` and "
         "`learning_curves.png` are of the run that made this model."
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from training.plots import curves_png
 
-LOG_FILE, CURVES_FILE = "training.log", "learning_curves.png"
+LOG_FILE, CURVES_FILE = "training_log.txt", "learning_curves.png"
 Say = Callable[[str], None]
 
 
