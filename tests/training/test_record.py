@@ -20,7 +20,8 @@ def test_a_resumed_run_goes_on_in_the_same_log_and_its_losses_become_a_picture(t
     files = record.kept(tmp_path, ["broad", "small"])
     # Then both starts are in the log, and there is a picture of the stage that has losses
     assert ["broad: step 100", "resumed"] == said
-    assert [b"broad: step 100", b"resumed"] == [line.split(b" ", 2)[2] for line in files["training_log.txt"].splitlines()]
+    lines = files["training_log.txt"].splitlines()
+    assert [b"broad: step 100", b"resumed"] == [line.split(b" ", 2)[2] for line in lines]
     assert files["learning_curves.png"].startswith(b"\x89PNG")
 
 
