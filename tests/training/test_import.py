@@ -308,7 +308,7 @@ def test_the_command_makes_a_model_that_is_listed_shown_and_run(tmp_path: Path, 
     done = fenliu("models", "import", str(folder), "--name", "mine", "--licence", "Apache-2.0", "--json", timeout_s=280)
     assert 0 == done.returncode, done.stderr
     made = json.loads(done.stdout)
-    assert ("mine/1", ["sentiment"], ["负面", "正面"], "int8-per-row", "Apache-2.0", 1.0) == (
+    assert ("mine/1", ["sentiment"], ["负面", "正面"], "int8-static", "Apache-2.0", 1.0) == (
         made["id"], made["tasks"], made["labels"], made["quantization"], made["licence"],
         made["metrics"]["tokens"]["equal"],
     )  # fmt: skip
