@@ -15,8 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from schemas.errors import PermanentError
+
+OnStep = Callable[[int, int], None]
 Say = Callable[[str], None]
 ParameterGroups = list[dict[str, Any]]
+
+
+class DivergedError(PermanentError):
+    """The loss is no number any more."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,7 @@ class Loop:
         schedule: Schedule,
         checkpoint: Path,
         say: Say,
-        on_step: Callable[[int, int], None] | None = None,
+        on_step: OnStep | None = None,
     ) -> None:
         self.module, self.loss, self.schedule, self.checkpoint, self.say = module, loss, schedule, checkpoint, say
         self.on_step = on_step
@@ -106,7 +113,10 @@ class Loop:
 
     def run(self, after_epoch: Callable[[int], float | None]) -> Outcome:
         """Trains to the end, or until the metric that `after_epoch(epoch from 1)` returns has not risen for
-        `patience_epochs`. If it returns metrics, the module ends with the best epoch's weights."""
+        `patience_epochs`. If it returns metrics, the module ends with the best epoch's weights.
+
+        Raises DivergedError if the loss becomes infinite.
+        """
         if not self._resume():
             torch.manual_seed(self.schedule.seed)
         started, first, recent = time.monotonic(), self.step, []
@@ -135,6 +145,8 @@ class Loop:
         total = 0.0
         for run in runs:
             loss = self.loss(run) / len(runs)
+            if not torch.isfinite(loss):
+                raise DivergedError(f"the loss became {loss.item()}; try a lower --rate than {self.schedule.rate:g}")
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             total += loss.item()
         nn.utils.clip_grad_norm_(self.module.parameters(), self.schedule.clip_norm)

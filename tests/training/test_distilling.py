@@ -33,7 +33,7 @@ from training.data_files import Columns  # noqa: E402
 from training.distilling.data import Data, Files, prepare  # noqa: E402
 from training.distilling.matching import match_routing, nearest_temperature, stand_ins  # noqa: E402
 from training.distilling.recipe import Recipe, student_shape  # noqa: E402
-from training.distilling.run import DivergedError, Places, distil  # noqa: E402
+from training.distilling.run import Places, distil  # noqa: E402
 from training.distilling.teacher import Teacher, load_teacher  # noqa: E402
 from training.distilling.vocabulary import pruned  # noqa: E402
 from training.finetuning.data import Files as LabelledFiles  # noqa: E402
@@ -42,6 +42,7 @@ from training.finetuning.recipe import Recipe as FinetuningRecipe  # noqa: E402
 from training.finetuning.run import Places as FinetuningPlaces  # noqa: E402
 from training.finetuning.run import fine_tune  # noqa: E402
 from training.importing.importer import import_model  # noqa: E402
+from training.loop import DivergedError  # noqa: E402
 from training.narrow import Shape  # noqa: E402
 from training.network import HeadKind  # noqa: E402
 from training.publish import Draft, publish  # noqa: E402

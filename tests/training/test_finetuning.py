@@ -25,7 +25,8 @@ from training.classification_report import report  # noqa: E402
 from training.finetuning.data import Data, Files, prepare  # noqa: E402
 from training.finetuning.judgement import LEAST_TEMPERATURE, cross_fitted  # noqa: E402
 from training.finetuning.recipe import Recipe  # noqa: E402
-from training.finetuning.run import DivergedError, Places, Training, fine_tune, token_rows  # noqa: E402
+from training.finetuning.run import Places, Training, fine_tune, token_rows  # noqa: E402
+from training.loop import DivergedError  # noqa: E402
 from worker.inference.classifier import Classifier, Job  # noqa: E402
 from worker.inference.folder import check  # noqa: E402
 

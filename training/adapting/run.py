@@ -10,7 +10,7 @@ import json
 import math
 import random
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from schemas.errors import ModelError, PermanentError, SourceError
+from schemas.errors import ModelError, SourceError
 from training.adapting.language_model import LanguageModel
 from training.adapting.masking import IGNORED, masked, token_rows, vocabulary_of
 from training.bases import Base, save_base
@@ -27,7 +27,7 @@ from training.cleaning import Tally, serving_tokenizer
 from training.data_files import Row
 from training.finetuning.split import group
 from training.history import History, epoch_curve, train_curve
-from training.loop import Loop, Say, Schedule, groups
+from training.loop import Loop, OnStep, Say, Schedule, groups
 from training.plots import curves_png
 
 REPORT_FILE, CURVES_FILE = "report.json", "learning_curves.png"
@@ -35,7 +35,6 @@ LEAST_ROWS = 20
 CHECKPOINT_STEPS = 50
 HEAD_RATE_FACTOR = 4.0
 _HELD_OUT_SEED = 2**31
-OnStep = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -107,10 +106,7 @@ class Training:
     def loss(self, run: list[int]) -> Tensor:
         """Of one training run."""
         pairs = [(self.rows[number % len(self.rows)], (self.recipe.seed, number)) for number in run]
-        loss = self._loss(pairs)
-        if not torch.isfinite(loss):
-            raise PermanentError(f"the loss became {loss.item()}; try a lower --rate than {self.recipe.rate:g}")
-        return loss
+        return self._loss(pairs)
 
     @torch.inference_mode()
     def held_out_loss(self) -> float:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from schemas.errors import PermanentError
 from schemas.manifest import TOKENIZER_FILE, Source
 from training.bases import token_limit
 from training.batches import encode
@@ -31,7 +29,7 @@ from training.distilling.start import begin, with_pieces
 from training.distilling.teacher import Teacher, served
 from training.distilling.vocabulary import pruned
 from training.history import History
-from training.loop import Loop, Say, groups
+from training.loop import Loop, OnStep, Say, groups
 from training.narrow import Start, shape_of
 from training.network import Network
 from training.publish import Draft, publish
@@ -39,11 +37,6 @@ from training.shrink import even_layers
 
 MOST_CHECK_TEXTS = 200
 _START_TEXTS = 2000
-OnStep = Callable[[int, int], None]
-
-
-class DivergedError(PermanentError):
-    """The loss is no number any more."""
 
 
 @dataclass(frozen=True)
@@ -194,10 +187,7 @@ def _learning(
     )
 
     def loss(run: list[int]) -> Tensor:
-        found = copying.loss(run)
-        if not torch.isfinite(found):
-            raise DivergedError(f"the loss became {found.item()}; try a lower --rate than {recipe.rate:g}")
-        return found
+        return copying.loss(run)
 
     schedule = recipe.schedule()
     loop = Loop(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers.models.bert.modeling_bert import BertSelfAttention
 
-from schemas.errors import PermanentError
 from schemas.manifest import TOKENIZER_FILE, ModelKind, Source
 from schemas.names import Task
 from training import agreement
@@ -30,16 +28,11 @@ from training.finetuning.data import Data
 from training.finetuning.judgement import Judge
 from training.finetuning.recipe import Recipe
 from training.history import History
-from training.loop import Loop, Say, groups
+from training.loop import Loop, OnStep, Say, groups
 from training.network import Network
 from training.publish import Draft, publish
 
 MOST_CHECK_TEXTS = 200
-OnStep = Callable[[int, int], None]
-
-
-class DivergedError(PermanentError):
-    """The loss is no number any more."""
 
 
 @dataclass(frozen=True)
@@ -151,12 +144,9 @@ class Training:
         ids, mask = padded([self.rows[number] for number in run], self.pad_id)
         with autocast(self.device):
             output = self.model(ids.to(self.device), mask.to(self.device))
-        loss = nn.functional.cross_entropy(
+        return nn.functional.cross_entropy(
             output.logits.float(), self.labels[run], weight=self.weights, label_smoothing=self.recipe.label_smoothing
         )
-        if not torch.isfinite(loss):
-            raise DivergedError(f"the loss became {loss.item()}; try a lower --rate than {self.recipe.rate:g}")
-        return loss
 
     def _class_weights(self, n_labels: int) -> Tensor | None:
         """Inverse to how often a class occurs, 1 on average over the texts."""
