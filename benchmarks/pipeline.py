@@ -30,8 +30,8 @@ from benchmarks.session import seconds_alone
 from benchmarks.stack import scratch_stack
 from benchmarks.texts import distinct_texts
 from producers.client import Client
+from schemas.database import make_engine
 from schemas.settings import Settings, cpu_quota
-from worker.database import make_engine
 from worker.inference.classifier import Classifier
 from worker.inference.folder import find, model_homes
 from worker.pulse import workers

@@ -18,10 +18,10 @@ from sqlalchemy import text
 
 from benchmarks.machine import write_result
 from benchmarks.stack import scratch_stack
+from schemas.database import make_engine
 from schemas.messages import Entry
 from schemas.names import AssignmentStatus, Kind, Lane, Stage, Task
 from schemas.settings import Settings
-from worker.database import make_engine
 from worker.outcome import Assignment, Done, Outcome, Prediction
 from worker.sink import Sink
 

@@ -7,11 +7,15 @@ FenliuError
 │   ├── ModelError            a model folder that may not be loaded, or an unknown model
 │   ├── InferenceError        a model that failed on one text
 │   ├── RowRefusedError       Postgres refuses the row for its content
-│   └── SourceError           a file or stream of items that cannot be read
+│   ├── SourceError           a file, query or stream of items that cannot be read
+│   ├── ConditionError        a rule's condition that cannot be understood
+│   └── ExpiredError          past its deadline before it reached the model
 ├── RetryableError            the input is fine, the moment is not: leave it in the inbox
 │   ├── InboxUnavailableError     Redis cannot be reached
 │   ├── DatabaseUnavailableError  Postgres cannot be reached, or asks to try again
-│   └── InboxFullError            the inbox is over its bound
+│   ├── InboxFullError            the inbox is over its bound
+│   ├── ReplyTimeoutError         no reply came in time
+│   └── LeaseTakenError           another process does this already
 └── SetupError                the process cannot work as configured: say why and exit
 """
 
@@ -99,3 +103,19 @@ class DatabaseUnavailableError(RetryableError):
 
 class InboxFullError(RetryableError):
     """The inbox holds more entries than its bound; enqueue again later."""
+
+
+class ReplyTimeoutError(RetryableError):
+    """No reply came in time. The entry may still be classified; its result is dropped."""
+
+
+class LeaseTakenError(RetryableError):
+    """Another living process does this already."""
+
+
+class ConditionError(PermanentError):
+    """A rule's condition that cannot be understood; the message shows the place and the fix."""
+
+
+class ExpiredError(PermanentError):
+    """The deadline passed before the item reached the model."""

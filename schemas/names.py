@@ -88,9 +88,10 @@ class DeliveryState(enum.StrEnum):
 
 
 class BackfillState(enum.StrEnum):
-    """Where a backfill stands."""
+    """Where a backfill stands. Draining: all is in the inbox, and workers have not yet worked it off."""
 
     RUNNING = "running"
+    DRAINING = "draining"
     STOPPED = "stopped"
     DONE = "done"
     FAILED = "failed"
@@ -118,9 +119,15 @@ DEFAULT_ROUTE_SET = "default"
 
 QUEUE = "fenliu"
 TASK_ENQUEUE = "fenliu.enqueue"
+TASK_TICK = "fenliu.tick"
+TASK_PRUNE = "fenliu.prune"
 
 ADVISORY_LOCK_MIGRATE = 7_305_211_001
 """Key of the Postgres advisory lock under which migrations run."""
+ADVISORY_LOCK_RELAY = 7_305_211_002
+"""Held by the one relay that delivers."""
+ADVISORY_LOCK_ROLLUP = 7_305_211_003
+"""Held while sums for dashboards are folded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +158,22 @@ class Keys:
     def worker(self, consumer: str) -> str:
         """The heartbeat of one worker: a hash that expires."""
         return f"{self.worker_prefix}{consumer}"
+
+    def team(self, team: str) -> str:
+        """The stream on which a team gets its tickets."""
+        return f"{self.prefix}:team:{team}"
+
+    def backfill(self, backfill_id: int) -> str:
+        """The position of a backfill: a hash, changed in the transaction that adds a chunk."""
+        return f"{self.prefix}:backfill:{backfill_id}"
+
+    def backfill_lease(self, backfill_id: int) -> str:
+        """Set while a process works on a backfill; expires with it."""
+        return f"{self.prefix}:backfill:{backfill_id}:lease"
+
+    def rate(self, caller: str) -> str:
+        """What is left of a caller's rate of HTTP requests."""
+        return f"{self.prefix}:rate:{caller}"
 
     @property
     def celery_prefix(self) -> str:

@@ -40,6 +40,8 @@ class Settings(BaseSettings):
     bulk_share: float = Field(0.1, ge=0, le=1, description="Least share of the batches that bulk gets when it waits.")
     inbox_bound: int = Field(100_000, ge=1, description="Entries in an inbox above which producers are refused.")
 
+    bulk_batch_ms: float = Field(50.0, gt=0, description="Time in the model after which bulk lets live go first.")
+
     claim_idle_s: float = Field(15.0, gt=0, description="Idle time after which a dead worker's entry is claimed.")
     poison_after: int = Field(3, ge=1, description="Deliveries after which an entry runs alone.")
     batch_timeout_s: float = Field(60.0, gt=0, description="Time in the model without progress that ends the process.")
@@ -56,6 +58,25 @@ class Settings(BaseSettings):
 
     reply_max_entries: int = Field(10_000, ge=1, description="Entries kept in a reply stream.")
     reply_expire_s: int = Field(600, ge=1, description="Life of a reply stream after its last reply.")
+
+    http_host: str = Field("127.0.0.1", description="Address that `fenliu serve` listens on.")
+    http_port: int = Field(8000, ge=0, le=65_535, description="Its port. 0: any free one.")
+    http_timeout_s: float = Field(30.0, gt=0, le=600, description="Longest wait for a result of a request.")
+    http_body_bytes: int = Field(4_194_304, ge=1_024, description="Largest body of a request.")
+    http_texts: int = Field(256, ge=1, le=10_000, description="Most texts or items in a request.")
+    http_rate_per_minute: int = Field(0, ge=0, description="Requests a minute of a key or address. 0: no limit.")
+
+    relay_poll_s: float = Field(0.5, gt=0, le=60, description="Time between looks for something to deliver.")
+    team_max_entries: int = Field(100_000, ge=1, description="Entries kept in a team's stream.")
+    webhook_timeout_s: float = Field(10.0, gt=0, le=120, description="Longest time of one call of a webhook.")
+    webhook_attempts: int = Field(10, ge=1, description="Calls of a webhook before a delivery has failed.")
+    webhook_backoff_s: float = Field(2.0, gt=0, description="Pause before the second call; doubles each time.")
+    webhook_backoff_max_s: float = Field(3_600.0, gt=0, description="Longest pause between two calls.")
+    webhook_allow_private: bool = Field(False, description="Whether webhooks may call private addresses.")
+
+    tick_s: float = Field(10.0, gt=0, le=60, description="Time between looks for a schedule that is due.")
+    retention_days: int = Field(0, ge=0, description="Age at which items are pruned every night. 0: never.")
+    delivered_days: int = Field(7, ge=0, description="Age at which delivered announcements are pruned.")
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
     log_format: Literal["auto", "json", "console"] = Field(

@@ -129,7 +129,7 @@ def redis_client(settings: Settings) -> Iterator[redis.Redis]:
 @pytest.fixture
 def engine(settings: Settings) -> Iterator[sqlalchemy.Engine]:
     """An engine on this test's database."""
-    from worker.database import make_engine
+    from schemas.database import make_engine
 
     engine = make_engine(settings)
     yield engine

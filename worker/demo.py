@@ -21,9 +21,9 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
+from schemas.database import make_engine, translated
 from schemas.errors import SetupError
 from schemas.settings import Settings
-from worker.database import make_engine, translated
 from worker.detached import start_detached
 from worker.supervisor import stop_stack
 

@@ -12,10 +12,10 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, NullPool, text
 
 import migrations
+from schemas.database import make_engine, translated
 from schemas.errors import SetupError
 from schemas.names import ADVISORY_LOCK_MIGRATE
 from schemas.settings import Settings
-from worker.database import make_engine, translated
 
 _LOCK_WAIT_MS = 600_000
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from sqlalchemy import Engine, func, update
 from sqlalchemy.dialects.postgresql import insert
 
+from schemas.database import translated
 from schemas.manifest import Manifest
 from schemas.names import ModelState
 from schemas.tables import models
-from worker.database import translated
 
 
 def register_production(engine: Engine, manifest: Manifest) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, func, insert, select, text, update
 
+from schemas.database import translated
 from schemas.labels import Label, LabelSet, RouteSet
 from schemas.tables import route_sets, routes
-from worker.database import translated
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
+from schemas.database import translated
 from schemas.names import AssignmentStatus, ReplyStatus, Task
 from worker import sink_sql as sql
-from worker.database import translated
 from worker.outcome import Dead, Done, Expired, Outcome
 from worker.sink_rows import Batch, Identity, Order, PredictionOf, TaskOf
 from worker.sink_tickets import Held, assignment_rows

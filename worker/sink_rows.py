@@ -36,6 +36,7 @@ ITEM = Columns(
         "entry_id": "text",
         "entry_ms": "numeric",
         "entry_seq": "numeric",
+        "lane": "text",
     }
 )
 PREDICTION = Columns(
@@ -56,6 +57,7 @@ PREDICTION = Columns(
         "entry_seq": "numeric",
         "item_created_at": "timestamptz",
         "updated_at": "timestamptz",
+        "lane": "text",
     }
 )
 DEAD_LETTER = Columns(
@@ -178,9 +180,11 @@ def _item_row(identity: Identity, rank: tuple[bool, Order], outcome: Outcome, re
     updated_at = order[0].isoformat()
     if isinstance(outcome, Dead):
         kind = Kind.TICKET if outcome.raw.fields.get(b"kind") == Kind.TICKET.value.encode() else Kind.COMMENT
+        lane = outcome.raw.lane
         values: Row = (kind, None, None, ItemState.DEAD, updated_at, updated_at, received_at, {}, outcome.raw.entry_id)
     else:
         entry = outcome.entry
+        lane = entry.lane
         values = (
             entry.kind,
             entry.text,
@@ -192,7 +196,7 @@ def _item_row(identity: Identity, rank: tuple[bool, Order], outcome: Outcome, re
             dict(entry.meta),
             entry.entry_id,
         )
-    return (*identity, *values, order[1], order[2])
+    return (*identity, *values, order[1], order[2], lane)
 
 
 def _prediction_row(
@@ -217,6 +221,7 @@ def _prediction_row(
         order[2],
         updated_at if entry.created_at == order[0] else entry.created_at.isoformat(),
         updated_at,
+        entry.lane,
     )
 
 

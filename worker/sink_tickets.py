@@ -23,6 +23,7 @@ ASSIGNMENT = Columns(
         "entry_ms": "numeric",
         "entry_seq": "numeric",
         "updated_at": "timestamptz",
+        "item_created_at": "timestamptz",
     }
 )
 ASSIGNED = Columns(
@@ -79,6 +80,7 @@ def _row(identity: Identity, order: Order, done: Done, from_team: str | None) ->
         "entry_ms": order[1],
         "entry_seq": order[2],
         "updated_at": order[0].isoformat(),
+        "item_created_at": entry.created_at.isoformat(),
     }
     announce = from_team != assignment.team
     return (
@@ -93,7 +95,7 @@ def _row(identity: Identity, order: Order, done: Done, from_team: str | None) ->
 
 
 def _payload(decided: dict[str, Any], from_team: str | None, routing: Prediction | None) -> dict[str, Any]:
-    payload = {name: decided[name] for name in decided if name not in {"entry_ms", "entry_seq"}}
+    payload = {name: decided[name] for name in decided if name not in {"entry_ms", "entry_seq", "item_created_at"}}
     payload["from_team"] = from_team
     if routing:
         payload |= {"label": routing.label, "model": routing.model, "model_version": routing.model_version}

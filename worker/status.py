@@ -11,9 +11,9 @@ from typing import Any
 import redis
 from sqlalchemy import Engine, text
 
+from schemas.database import translated as database_translated
 from schemas.messages import entry_order
 from schemas.names import GROUP, Keys, Lane
-from worker.database import translated as database_translated
 from worker.inbox import translated as inbox_translated
 from worker.pulse import workers
 

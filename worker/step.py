@@ -19,11 +19,11 @@ from celery import bootsteps, signals
 from celery.concurrency import solo, thread
 from sqlalchemy import Engine
 
+from schemas.database import make_engine
 from schemas.errors import DatabaseUnavailableError, SetupError
 from schemas.manifest import Manifest
 from schemas.settings import Settings
 from worker.collector import Collector
-from worker.database import make_engine
 from worker.held import Held
 from worker.inbox import Inbox, connect
 from worker.migrate import migrate

@@ -19,7 +19,7 @@ from schemas.names import ItemState, Kind, Lane, Stage, Task
 from schemas.tables.columns import entry_columns, flag, json_column, metadata, moment, of_item, one_of, row_id
 
 # The newest entry of each item. A dead item may have no text: nothing of its entry could be trusted.
-# (updated_at, entry_ms, entry_seq) decides which of two entries is newer.
+# (updated_at, entry_ms, entry_seq) decides which of two entries is newer. `lane` is the inbox it came through.
 items = Table(
     "items",
     metadata,
@@ -34,8 +34,10 @@ items = Table(
     moment("received_at"),
     json_column("meta", "{}"),
     *entry_columns(),
+    Column("lane", Text, nullable=False, server_default=text("'live'")),
     PrimaryKeyConstraint("source", "item_id"),
     one_of("kind", Kind),
+    one_of("lane", Lane),
     one_of("state", ItemState),
     CheckConstraint("text IS NOT NULL OR state = 'dead'", name="text"),
     Index(None, "received_at"),
@@ -66,10 +68,12 @@ predictions = Table(
     moment("item_created_at"),
     moment("updated_at"),
     moment("created_at", now=True),
+    Column("lane", Text, nullable=False, server_default=text("'live'")),
     PrimaryKeyConstraint("source", "item_id", "task", "model", "model_version"),
     of_item(),
     one_of("task", Task),
     one_of("stage", Stage),
+    one_of("lane", Lane),
     CheckConstraint("production OR NOT current", name="current"),
     Index("uq_predictions_current", "source", "item_id", "task", unique=True, postgresql_where=text("current")),
     Index("ix_predictions_current_time", "task", "item_created_at", postgresql_where=text("current")),

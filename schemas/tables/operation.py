@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, PrimaryKeyConstraint, Table, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Column, Index, Integer, PrimaryKeyConstraint, Table, Text, UniqueConstraint, text
 
 from schemas.names import BackfillState, ModelState
 from schemas.tables.columns import count, flag, json_column, metadata, moment, one_of, row_id
@@ -21,7 +21,8 @@ models = Table(
     one_of("state", ModelState),
 )
 
-# `position` is where to go on reading; `origin` names the file or query, without a password.
+# `position` is where to go on reading; `origin` names the file or query, without a password. `skipped` rows had a
+# result already. `schedule` names the schedule that started it; `attempts` counts its starts by itself.
 backfills = Table(
     "backfills",
     metadata,
@@ -34,6 +35,12 @@ backfills = Table(
     Column("total", BigInteger),
     count("enqueued"),
     count("refused"),
+    count("skipped"),
+    Column("first_entry_id", Text),
+    Column("last_entry_id", Text),
+    Column("schedule", Text),
+    Column("error", Text),
+    count("attempts"),
     json_column("report", "{}"),
     moment("created_at", now=True),
     moment("changed_at", now=True),
@@ -52,13 +59,16 @@ schedules = Table(
     json_column("options", "{}"),
     flag("enabled", default=True),
     flag("catch_up", default=False),
+    Column("timezone", Text, nullable=False, server_default=text("'UTC'")),
+    Column("last_outcome", Text),
+    Column("created_by", Text, nullable=False, server_default=text("''")),
     moment("last_run_at", nullable=True),
     moment("next_run_at", nullable=True),
     moment("created_at", now=True),
     UniqueConstraint("name"),
 )
 
-# Only the hash of a key is kept; `prefix` lets people tell keys apart.
+# Only the hash of a key is kept; `prefix` lets people tell keys apart. `rate_per_minute` null: as the settings say.
 api_keys = Table(
     "api_keys",
     metadata,
@@ -67,6 +77,7 @@ api_keys = Table(
     Column("prefix", Text, nullable=False),
     Column("key_sha256", Text, nullable=False),
     json_column("scopes", "[]"),
+    Column("rate_per_minute", Integer),
     moment("created_at", now=True),
     Column("created_by", Text, nullable=False, server_default=text("''")),
     moment("last_used_at", nullable=True),

@@ -18,7 +18,8 @@ from sqlalchemy import (
 from schemas.names import AssignmentStatus
 from schemas.tables.columns import entry_columns, flag, json_column, metadata, moment, of_item, one_of, row_id
 
-# Versions count from 1 and are never changed; one version of a set is current.
+# Versions count from 1 and are never changed; one version of a set is current. `rules`: conditions, in order, each
+# with its team, that are tried before the model.
 route_sets = Table(
     "route_sets",
     metadata,
@@ -27,6 +28,7 @@ route_sets = Table(
     flag("current", default=False),
     moment("created_at", now=True),
     Column("created_by", Text, nullable=False, server_default=text("''")),
+    json_column("rules", "[]"),
     PrimaryKeyConstraint("name", "version"),
     CheckConstraint("version >= 1", name="version"),
     Index("uq_route_sets_current", "name", unique=True, postgresql_where=text("current")),
@@ -49,7 +51,8 @@ routes = Table(
 )
 
 # Where each ticket is. The entry's columns say which entry the model decided by: an older one changes nothing.
-# Whoever changes a row by hand locks the item's row first, as the sink does.
+# `item_created_at` repeats items.created_at of that entry, so that sums over time read one table. Whoever changes a
+# row by hand locks the item's row first, as the sink does.
 assignments = Table(
     "assignments",
     metadata,
@@ -64,6 +67,7 @@ assignments = Table(
     moment("updated_at", now=True),
     moment("changed_at", now=True),
     moment("created_at", now=True),
+    moment("item_created_at", now=True),
     PrimaryKeyConstraint("source", "item_id"),
     of_item(),
     one_of("status", AssignmentStatus),

@@ -16,12 +16,12 @@ import pytest
 import redis
 import sqlalchemy
 
+from schemas.database import make_engine
 from schemas.labels import read_routes_file
 from schemas.names import GROUP, Lane
 from schemas.settings import Settings
 from tests.conftest import ROOT, environment, fenliu_command
 from worker import processes, routes
-from worker.database import make_engine
 from worker.migrate import migrate
 from worker.servers import PostgresServer, RedisServer, make_sockets_folder, remove_sockets_folder
 

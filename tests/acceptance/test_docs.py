@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
+from schemas.database import make_engine
 from schemas.settings import Settings
 from schemas.stack import connected
 from tests.conftest import ROOT
-from worker.database import make_engine
 
 DOCS = ["README.md", "docs/inbox.md", "docs/zero-shot.md"]
 MAKE_TARGETS_OF_CI = {"demo", "test", "lint"}

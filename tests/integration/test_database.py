@@ -7,9 +7,9 @@ import threading
 import pytest
 from sqlalchemy import Engine, text
 
+from schemas.database import make_engine, translated
 from schemas.errors import DatabaseUnavailableError, RowRefusedError
 from schemas.settings import Settings
-from worker.database import make_engine, translated
 
 
 def test_sessions_work_in_utc_and_give_up_what_takes_too_long(engine: Engine) -> None:

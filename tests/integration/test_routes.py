@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, event, text
 
+from schemas.database import make_engine
 from schemas.errors import DatabaseUnavailableError
 from schemas.labels import Label, LabelSet, RouteSet, read_routes_file
 from schemas.settings import Settings
 from tests.conftest import Fenliu
 from worker import routes
-from worker.database import make_engine
 from worker.router import Router, RouteSetVersion
 from worker.routes import Change, ChangeKind
 

@@ -12,10 +12,10 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, Engine, text
 
 from migrations.view import View
+from schemas.database import make_engine
 from schemas.errors import DatabaseUnavailableError, FenliuError, SetupError
 from schemas.settings import Settings
 from schemas.tables import metadata
-from worker.database import make_engine
 from worker.migrate import alembic_config, migrate
 
 VIEWS = {

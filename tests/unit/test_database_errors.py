@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from schemas.database import translated
 from schemas.errors import DatabaseUnavailableError, RowRefusedError
-from worker.database import translated
 
 
 class WithState(psycopg2.Error):

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from schemas.database import make_engine
 from schemas.errors import Code, FenliuError
 from schemas.settings import load_settings
 from schemas.stack import connected
 from worker import inbox
-from worker.database import make_engine
 from worker.desk import dead_letters
 from worker.desk.dead_letters import DeadLetter, Filter
 

@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from schemas.database import make_engine
 from schemas.errors import PermanentError
 from schemas.settings import load_settings
 from schemas.stack import connected
 from worker import inbox
-from worker.database import make_engine
 from worker.desk import items
 from worker.desk.items import ItemView
 

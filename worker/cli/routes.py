@@ -14,13 +14,13 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Engine
 
+from schemas.database import make_engine
 from schemas.errors import PermanentError
 from schemas.labels import read_routes_file
 from schemas.names import DEFAULT_ROUTE_SET
 from schemas.settings import load_settings
 from schemas.stack import connected
 from worker import routes
-from worker.database import make_engine
 from worker.routes import Applied, Change, ChangeKind, StoredVersion
 
 app = typer.Typer(help="Route sets: the teams that tickets are routed among.", no_args_is_help=True)

@@ -75,7 +75,7 @@ def status(
     ] = False,
 ) -> None:
     """Show inboxes, workers, dead letters, speed and the models in production."""
-    from worker.database import make_engine
+    from schemas.database import make_engine
     from worker.inbox import connect
     from worker.status import look_at_inboxes, look_at_tables
 

@@ -13,13 +13,13 @@ from typing import Any
 import redis
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, bindparam, delete, func, select, update
 
+from schemas.database import translated
 from schemas.errors import InboxFullError
 from schemas.messages import entry_time
 from schemas.names import Keys, Lane
 from schemas.raw import raw_from_json
 from schemas.tables import dead_letters
 from worker import inbox
-from worker.database import translated
 
 _CHUNK_ROWS = 100
 

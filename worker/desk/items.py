@@ -9,10 +9,10 @@ from typing import Any
 import redis
 from sqlalchemy import Connection, Engine, Table, delete, func, or_, select
 
+from schemas.database import translated
 from schemas.names import DEFAULT_SOURCE, GROUP, Keys, Lane
 from schemas.tables import assignment_events, assignments, dead_letters, items, outbox, predictions, reviews
 from worker import inbox
-from worker.database import translated
 
 _PAGE_ENTRIES = 1000
 _OF_ITEM = (predictions, assignments, assignment_events, reviews, outbox)
