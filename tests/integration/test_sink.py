@@ -66,6 +66,7 @@ def test_a_comment_becomes_an_item_and_its_current_sentiment(sink: Sink, engine:
         "entry_id": done.entry.entry_id,
         "entry_ms": done.entry.order[1],
         "entry_seq": 0,
+        "lane": "live",
     } == item
 
     # and so does its result
@@ -91,6 +92,7 @@ def test_a_comment_becomes_an_item_and_its_current_sentiment(sink: Sink, engine:
         "entry_id": done.entry.entry_id,
         "entry_ms": done.entry.order[1],
         "entry_seq": 0,
+        "lane": "live",
         "item_created_at": NOON - timedelta(days=1),
         "updated_at": NOON,
     } == prediction
