@@ -14,8 +14,8 @@ from kombu.entity import Queue
 from schemas.names import QUEUE
 from schemas.settings import Settings, cpu_quota, load_settings
 from schemas.stack import connected
+from schemas.telemetry import configure_logging
 from worker.tasks import register_tasks
-from worker.telemetry import configure_logging
 
 if TYPE_CHECKING:
     from worker.shelf import Shelf

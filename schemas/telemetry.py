@@ -1,4 +1,4 @@
-"""Logs of the worker: structured, one line an event, colours on a terminal and JSON elsewhere."""
+"""Logs of every process: structured, one line an event, colours on a terminal and JSON elsewhere."""
 
 from __future__ import annotations
 
