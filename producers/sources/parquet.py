@@ -1,0 +1,110 @@
+"""Rows of a Parquet file, batch by batch, from any row on; memory follows the batch and not the file."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from producers.sources.columns import Columns
+from producers.sources.opened import Opened
+from schemas.errors import SetupError, SourceError
+
+_BATCH_ROWS = 1024
+_BATCH_BYTES = 4 * 1024 * 1024
+_PAGE_BUFFER_BYTES = 1024 * 1024
+_MAX_MEAN_BYTES = 1024 * 1024
+
+
+class ParquetRows:
+    """The rows of one file; raises SetupError without pyarrow, SourceError for what is no Parquet.
+
+    Iterating gives (number of the row from 1, values by column name); columns that nobody wants are not read.
+    """
+
+    def __init__(self, opened: Opened, columns: Columns) -> None:
+        try:
+            import pyarrow
+            from pyarrow import parquet
+        except ModuleNotFoundError:
+            raise SetupError("reading Parquet needs pyarrow: pip install 'fenliu[parquet]'") from None
+        self._name = opened.name
+        self._arrow_error: type[Exception] = pyarrow.ArrowException
+        self._timestamp = pyarrow.timestamp
+        self._is_timestamp = pyarrow.types.is_timestamp
+        file: Any = opened.file
+        if not opened.seekable:
+            file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the source; Parquet is read from its end
+            opened.keep(file)
+            shutil.copyfileobj(opened.file, file)
+            file.seek(0)
+        try:
+            # Neither a whole column nor a whole group is read ahead: a group may hold the whole file.
+            self._table = parquet.ParquetFile(file, pre_buffer=False, buffer_size=_PAGE_BUFFER_BYTES)
+        except self._arrow_error as error:
+            raise self._broken(error) from error
+        metadata = self._table.metadata
+        self.groups = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        self.total = sum(self.groups)
+        names = self._table.schema_arrow.names
+        columns.check(self._name, names)
+        self._wanted = columns.wanted(names)
+
+    def rows(self, group: int = 0, row: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The rows from `row` (from 0) of row group `group` on."""
+        number = sum(self.groups[:group])
+        try:
+            for at in range(group, len(self.groups)):
+                passed = row if at == group else 0
+                number += passed
+                for names, columns in self._batches(at, passed):
+                    for cells in zip(*columns, strict=True):
+                        number += 1
+                        yield number, dict(zip(names, cells, strict=True))
+        except self._arrow_error as error:
+            raise self._broken(error) from error
+
+    def place(self, number: int) -> tuple[int, int]:
+        """The row group and the row in it (from 0) that comes after row `number` (from 1)."""
+        for group, rows in enumerate(self.groups):
+            if number < rows:
+                return group, number
+            number -= rows
+        return len(self.groups), 0
+
+    def _batches(self, group: int, passed: int) -> Iterator[tuple[list[str], list[list[Any]]]]:
+        """Columns of Python values, without the first `passed` rows of the group."""
+        if passed >= self.groups[group]:
+            return
+        batches = self._table.iter_batches(
+            batch_size=self._batch_rows(group), row_groups=[group], columns=self._wanted, use_threads=False
+        )
+        for batch in batches:
+            if passed >= batch.num_rows:
+                passed -= batch.num_rows
+                continue
+            part = batch.slice(passed)
+            passed = 0
+            yield part.schema.names, [self._values(column) for column in part.columns]
+
+    def _values(self, column: Any) -> list[Any]:
+        if self._is_timestamp(column.type) and column.type.unit == "ns":
+            column = column.cast(self._timestamp("us", column.type.tz), safe=False)  # Python knows no nanoseconds
+        values: list[Any] = column.to_pylist()
+        return values
+
+    def _batch_rows(self, group: int) -> int:
+        """Fewer rows where the group's cells are large."""
+        metadata = self._table.metadata.row_group(group)
+        chunks = [metadata.column(place) for place in range(metadata.num_columns)]
+        wanted = [chunk for chunk in chunks if chunk.path_in_schema.partition(".")[0] in self._wanted]
+        mean = sum(chunk.total_uncompressed_size for chunk in wanted) / max(1, metadata.num_rows)
+        if mean > _MAX_MEAN_BYTES:
+            raise SourceError(
+                f"{self._name}: row group {group} has {mean:,.0f} bytes a row; is the right column named?"
+            )
+        return max(1, min(_BATCH_ROWS, int(_BATCH_BYTES / max(1.0, mean))))
+
+    def _broken(self, error: Exception) -> SourceError:
+        return SourceError(f"{self._name}: cannot be read as Parquet: {error}")
