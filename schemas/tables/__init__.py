@@ -1,6 +1,6 @@
 """Every Postgres table, declared once: `metadata` and the tables by name.
 
-One module per noun: items and what was predicted for them, routing, delivery, quality, operation. Nothing here
+One module per noun: items and what was predicted for them, routing, delivery, quality, operation, rollups. Nothing here
 connects or queries; the same schema is made by `migrations`, and a test holds the two together. The views named
 `dash_*` exist in `migrations` alone.
 """
@@ -10,6 +10,7 @@ from schemas.tables.delivery import deliveries, outbox, webhooks
 from schemas.tables.items import dead_letters, items, predictions
 from schemas.tables.operation import api_keys, backfills, models, schedules
 from schemas.tables.quality import evaluations, reviews
+from schemas.tables.rollups import rollup_latency, rollup_routing, rollup_sentiment, rollup_throughput
 from schemas.tables.routing import assignment_events, assignments, route_sets, routes
 
 __all__ = [
@@ -26,6 +27,10 @@ __all__ = [
     "outbox",
     "predictions",
     "reviews",
+    "rollup_latency",
+    "rollup_routing",
+    "rollup_sentiment",
+    "rollup_throughput",
     "route_sets",
     "routes",
     "schedules",

@@ -76,9 +76,10 @@ predictions = Table(
     one_of("lane", Lane),
     CheckConstraint("production OR NOT current", name="current"),
     Index("uq_predictions_current", "source", "item_id", "task", unique=True, postgresql_where=text("current")),
-    Index("ix_predictions_current_time", "task", "item_created_at", postgresql_where=text("current")),
+    Index("ix_predictions_current_time", "item_created_at", postgresql_where=text("current")),
+    Index("ix_predictions_current_source_time", "source", "item_created_at", postgresql_where=text("current")),
+    Index("ix_predictions_current_stored", "created_at", postgresql_where=text("current")),
     Index("ix_predictions_low_confidence", "score", postgresql_where=text("current AND score < 0.7")),
-    Index(None, "created_at"),
 )
 
 # `raw` is what schemas.messages.raw_to_json makes of the entry's fields. One row per entry, however often delivered.

@@ -1,0 +1,267 @@
+"""Views that answer at once: sums kept by triggers, and an index for every list that a dashboard asks for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+from migrations.rollup import Kept, Rollup, create_rebuild, drop_rebuild
+from migrations.view import View, views_of
+
+revision = "0004"
+down_revision = "0003"
+
+# What is NaN or beyond all bounds must not stop a row from being stored.
+_SCORE = "round(least(greatest(score, 0), 1) * 1e9)::integer"
+_MS = "least(greatest(ms, 0), 1e9)"
+
+
+def _bin(unit: str, moment: str) -> str:
+    return f"date_bin('1 {unit}', {moment}, '2000-01-01 00:00:00+00')"
+
+
+SENTIMENT = Rollup(
+    "rollup_sentiment",
+    {"hour": _bin("hour", "item_created_at"), "source": "source", "label": "label"},
+    {"items": "1", "score_sum": _SCORE, "low_confidence": "(score < 0.7)::integer"},
+    reads=("item_created_at", "source", "label", "score", "current", "task"),
+    where="current AND task = 'sentiment'",
+)
+# A bucket's upper end is 1.05 times its lower end; all up to 0.1 ms share one.
+LATENCY = Rollup(
+    "rollup_latency",
+    {
+        "hour": _bin("hour", "created_at"),
+        "task": "task",
+        "lane": "lane",
+        "measure": "measure",
+        "bucket": f"ceil(ln(greatest({_MS}, 0.1)) / ln(1.05::double precision))::integer",
+    },
+    {"results": "1", "us_sum": f"round({_MS} * 1000)::bigint"},
+    reads=("created_at", "task", "lane", "queue_ms", "infer_ms"),
+    where="created_at >= now() - interval '8 days'",
+    joined="CROSS JOIN LATERAL (VALUES ('queue', queue_ms), ('infer', infer_ms)) AS m (measure, ms)",
+)
+THROUGHPUT = Rollup(
+    "rollup_throughput",
+    {"minute": _bin("minute", "received_at"), "kind": "kind", "state": "state", "lane": "lane"},
+    {"items": "1"},
+    reads=("received_at", "kind", "state", "lane"),
+    where="received_at >= now() - interval '2 days'",
+)
+ROUTING = Rollup(
+    "rollup_routing",
+    {"hour": _bin("hour", "item_created_at"), "source": "source", "team": "team", "status": "status"},
+    {
+        "tickets": "1",
+        "scored": "(score IS NOT NULL)::integer",
+        "score_sum": f"coalesce({_SCORE}, 0)",
+        "low_confidence": "coalesce(score < 0.7, false)::integer",
+    },
+    reads=("item_created_at", "source", "team", "status", "score"),
+)
+# In the order in which writers take their locks.
+KEPT = (Kept("items", [THROUGHPUT]), Kept("predictions", [SENTIMENT, LATENCY]), Kept("assignments", [ROUTING]))
+
+_BEFORE = {view.name: view for view in views_of("0002_dashboard_views")}
+
+CURRENT = View(
+    "dash_current",
+    _BEFORE["dash_current"].about,
+    _BEFORE["dash_current"].columns
+    | {"team_since": "When the ticket came to that team, or its status changed; null for comments."},
+    # Every prediction has its item: LEFT JOIN, so that a query that asks for nothing of the item need not look it up.
+    """
+    SELECT p.source, p.item_id, i.kind, i.state, i.lang, i.text, p.task, p.label, p.score, p.scores, p.stage,
+           p.model, p.model_version, p.route_set, p.route_set_version, a.team, a.status AS assignment_status,
+           p.item_created_at, p.updated_at, i.received_at, p.created_at AS classified_at, a.changed_at AS team_since
+    FROM predictions p
+    LEFT JOIN items i ON i.source = p.source AND i.item_id = p.item_id
+    LEFT JOIN assignments a ON p.task = 'routing' AND a.source = p.source AND a.item_id = p.item_id
+    WHERE p.current
+    """,
+)
+LOW_CONFIDENCE = View(
+    "dash_low_confidence",
+    _BEFORE["dash_low_confidence"].about,
+    _BEFORE["dash_low_confidence"].columns,
+    """
+    SELECT p.source, p.item_id, i.kind, i.text, p.task, p.label, p.score, p.scores, p.model, p.model_version,
+           a.team, a.status AS assignment_status, p.item_created_at, p.created_at AS classified_at
+    FROM predictions p
+    LEFT JOIN items i ON i.source = p.source AND i.item_id = p.item_id
+    LEFT JOIN assignments a ON p.task = 'routing' AND a.source = p.source AND a.item_id = p.item_id
+    WHERE p.current AND p.score < 0.7
+    """,
+)
+SENTIMENT_HOURLY = View(
+    "dash_sentiment_hourly",
+    _BEFORE["dash_sentiment_hourly"].about,
+    _BEFORE["dash_sentiment_hourly"].columns,
+    """
+    SELECT hour, source, label, sum(items)::bigint AS items,
+           sum(score_sum)::double precision / sum(items)::double precision / 1e9 AS mean_score,
+           sum(low_confidence)::bigint AS low_confidence
+    FROM rollup_sentiment
+    GROUP BY hour, source, label
+    HAVING sum(items) <> 0
+    """,
+)
+SENTIMENT_BY_SOURCE = View(
+    "dash_sentiment_by_source",
+    _BEFORE["dash_sentiment_by_source"].about,
+    _BEFORE["dash_sentiment_by_source"].columns,
+    # The first and the last of them are looked up in the first and the last hour that has any.
+    """
+    SELECT t.source, t.label, t.items::bigint AS items,
+           (t.items / sum(t.items) OVER (PARTITION BY t.source))::double precision AS share,
+           t.score_sum::double precision / t.items::double precision / 1e9 AS mean_score,
+           t.low_confidence::bigint AS low_confidence,
+           (SELECT p.item_created_at FROM predictions p
+            WHERE p.current AND p.task = 'sentiment' AND p.source = t.source AND p.label = t.label
+              AND p.item_created_at >= t.first_hour AND p.item_created_at < t.first_hour + interval '1 hour'
+            ORDER BY p.item_created_at LIMIT 1) AS first_at,
+           (SELECT p.item_created_at FROM predictions p
+            WHERE p.current AND p.task = 'sentiment' AND p.source = t.source AND p.label = t.label
+              AND p.item_created_at >= t.last_hour AND p.item_created_at < t.last_hour + interval '1 hour'
+            ORDER BY p.item_created_at DESC LIMIT 1) AS last_at
+    FROM (
+        SELECT source, label, sum(items) AS items, sum(score_sum) AS score_sum, sum(low_confidence) AS low_confidence,
+               min(hour) AS first_hour, max(hour) AS last_hour
+        FROM (
+            SELECT hour, source, label, sum(items) AS items, sum(score_sum) AS score_sum,
+                   sum(low_confidence) AS low_confidence
+            FROM rollup_sentiment
+            GROUP BY hour, source, label
+            HAVING sum(items) <> 0
+        ) AS hours
+        GROUP BY source, label
+    ) AS t
+    """,
+)
+ROUTING_BY_TEAM = View(
+    "dash_routing_by_team",
+    _BEFORE["dash_routing_by_team"].about,
+    _BEFORE["dash_routing_by_team"].columns | {"low_confidence": "How many of them the model gave a score under 0.7."},
+    """
+    SELECT hour, source, team, status, sum(tickets)::bigint AS tickets,
+           sum(score_sum)::double precision / nullif(sum(scored), 0)::double precision / 1e9 AS mean_score,
+           sum(low_confidence)::bigint AS low_confidence
+    FROM rollup_routing
+    GROUP BY hour, source, team, status
+    HAVING sum(tickets) <> 0
+    """,
+)
+LATENCY_VIEW = View(
+    "dash_latency",
+    "How long results took, per hour, task and inbox, over the last 7 days. Percentiles are within 5 percent.",
+    _BEFORE["dash_latency"].columns | {"lane": "The inbox the items came through: live or bulk."},
+    # A percentile is the mean of the first bucket at which its share of the results is reached.
+    """
+    SELECT hour, task, sum(results) FILTER (WHERE measure = 'queue')::bigint AS results,
+           min(ms) FILTER (WHERE measure = 'queue' AND upto >= 0.50 * total) AS queue_ms_p50,
+           min(ms) FILTER (WHERE measure = 'queue' AND upto >= 0.95 * total) AS queue_ms_p95,
+           min(ms) FILTER (WHERE measure = 'queue' AND upto >= 0.99 * total) AS queue_ms_p99,
+           min(ms) FILTER (WHERE measure = 'infer' AND upto >= 0.50 * total) AS infer_ms_p50,
+           min(ms) FILTER (WHERE measure = 'infer' AND upto >= 0.95 * total) AS infer_ms_p95,
+           min(ms) FILTER (WHERE measure = 'infer' AND upto >= 0.99 * total) AS infer_ms_p99,
+           lane
+    FROM (
+        SELECT hour, task, lane, measure, results, us_sum / results / 1e3 AS ms,
+               sum(results) OVER (PARTITION BY hour, task, lane, measure ORDER BY bucket
+                                  ROWS UNBOUNDED PRECEDING) AS upto,
+               sum(results) OVER (PARTITION BY hour, task, lane, measure) AS total
+        FROM (
+            SELECT hour, task, lane, measure, bucket, sum(results)::double precision AS results,
+                   sum(us_sum)::double precision AS us_sum
+            FROM rollup_latency
+            WHERE hour >= date_bin('1 hour', now() - interval '7 days', '2000-01-01 00:00:00+00')
+            GROUP BY hour, task, lane, measure, bucket
+            HAVING sum(results) <> 0
+        ) AS buckets
+    ) AS histogram
+    GROUP BY hour, task, lane
+    """,
+)
+THROUGHPUT_VIEW = View(
+    "dash_throughput",
+    "Items taken per minute, kind and inbox, over the last 24 hours. An item that came again counts once, when it came"
+    " last.",
+    _BEFORE["dash_throughput"].columns | {"lane": "The inbox they came through: live or bulk."},
+    """
+    SELECT minute, kind, state, sum(items)::bigint AS items, lane
+    FROM rollup_throughput
+    WHERE minute >= date_bin('1 minute', now() - interval '24 hours', '2000-01-01 00:00:00+00')
+    GROUP BY minute, kind, state, lane
+    HAVING sum(items) <> 0
+    """,
+)
+VIEWS = (
+    CURRENT,
+    SENTIMENT_HOURLY,
+    SENTIMENT_BY_SOURCE,
+    ROUTING_BY_TEAM,
+    LOW_CONFIDENCE,
+    LATENCY_VIEW,
+    THROUGHPUT_VIEW,
+)
+
+
+def _create_rollup_table(rollup: Rollup) -> None:
+    types: dict[str, sa.types.TypeEngine[Any]] = {
+        "hour": sa.DateTime(timezone=True),
+        "minute": sa.DateTime(timezone=True),
+        "bucket": sa.Integer(),
+    }
+    op.create_table(
+        rollup.name,
+        *(sa.Column(name, types.get(name, sa.Text()), nullable=False) for name in rollup.keys),
+        *(sa.Column(name, sa.BigInteger(), nullable=False) for name in rollup.sums),
+        sa.Column("folded", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+    )
+    op.create_index(op.f(f"ix_{rollup.name}_{'_'.join(rollup.keys)}"), rollup.name, list(rollup.keys))
+
+
+def upgrade() -> None:
+    """Indexes, rollups of what is there, triggers, views. Workers wait meanwhile, from before their first lock."""
+    op.execute(f"LOCK TABLE {', '.join(kept.table for kept in KEPT)} IN ACCESS EXCLUSIVE MODE")
+    for name in ("ix_predictions_current_time", "ix_predictions_created_at"):
+        op.drop_index(op.f(name), table_name="predictions")
+    for name, columns in (
+        ("ix_predictions_current_time", ["item_created_at"]),
+        ("ix_predictions_current_source_time", ["source", "item_created_at"]),
+        ("ix_predictions_current_stored", ["created_at"]),
+    ):
+        op.create_index(op.f(name), "predictions", columns, postgresql_where=sa.text("current"))
+    for kept in KEPT:
+        for rollup in kept.rollups:
+            _create_rollup_table(rollup)
+        kept.create()
+    create_rebuild(KEPT)
+    op.execute("SELECT rollup_rebuild()")
+    for view in VIEWS:
+        view.create()
+
+
+def downgrade() -> None:
+    """The views on whole tables again, and no rollups."""
+    op.execute(f"LOCK TABLE {', '.join(kept.table for kept in KEPT)} IN ACCESS EXCLUSIVE MODE")
+    for view in VIEWS:
+        view.drop()
+        _BEFORE[view.name].create()
+    drop_rebuild()
+    for kept in KEPT:
+        kept.drop()
+        for rollup in kept.rollups:
+            op.drop_table(rollup.name)
+    for name in ("ix_predictions_current_stored", "ix_predictions_current_source_time", "ix_predictions_current_time"):
+        op.drop_index(op.f(name), table_name="predictions")
+    op.create_index(op.f("ix_predictions_created_at"), "predictions", ["created_at"])
+    op.create_index(
+        op.f("ix_predictions_current_time"),
+        "predictions",
+        ["task", "item_created_at"],
+        postgresql_where=sa.text("current"),
+    )
