@@ -29,11 +29,12 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The team a ticket goes to; `triage` when no team is sure enough."""
+    """The team a ticket goes to; `triage` when no team is sure enough. `why`: the rule that decided, if one did."""
 
     team: str
     status: AssignmentStatus
     score: float
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
-from schemas.errors import Code, EntryError, InferenceError, LabelsError, ModelError
+from schemas.conditions import Facts
+from schemas.errors import Code, ConditionError, EntryError, InferenceError, LabelsError, ModelError
 from schemas.messages import Entry, RawEntry, decode, entry_time, identity_of
-from schemas.names import Task
+from schemas.names import Stage, Task
+from schemas.routes import Rule, first_rule
 from schemas.settings import Settings
 from worker.inference.classifier import Classifier, Job, Result, Scores
 from worker.outcome import Assignment, Dead, Done, Expired, Outcome, Prediction
-from worker.router import RouteSetVersion, decide
+from worker.router import RouteSetVersion, decide, decide_by
 from worker.shelf import Shelf
 
 
@@ -37,6 +39,7 @@ class _Work:
     classifier: Classifier
     job: Job
     routes: RouteSetVersion | None
+    rule: Rule | None = None
 
 
 class Pipeline:
@@ -52,10 +55,12 @@ class Pipeline:
         self._on_progress = on_progress
 
     def __call__(self, entries: Sequence[RawEntry], now: datetime) -> list[Outcome]:
-        """One outcome for each entry, in order; `now` is UTC.
+        """One outcome for each entry, in order; `now` is UTC, at the time of this call.
 
+        What expires while others are prepared or in their model never reaches its own.
         Raises DatabaseUnavailableError when a route set is needed that was never read.
         """
+        called_s = time.monotonic()
         outcomes: list[Outcome | None] = [None] * len(entries)
         work: list[_Work] = []
         route_sets: dict[str, RouteSetVersion | None] = {}
@@ -71,7 +76,11 @@ class Pipeline:
         by_model: dict[str, list[_Work]] = {}
         for item in work:
             by_model.setdefault(item.classifier.manifest.id, []).append(item)
-        for group in by_model.values():
+        for of_model in by_model.values():
+            # Loading a model, preparing labels, or the model before this one may have taken its time.
+            group = _in_time(of_model, now + timedelta(seconds=time.monotonic() - called_s), outcomes)
+            if not group:
+                continue
             started = time.perf_counter()
             results = _classified(group[0].classifier, group, self._on_progress)
             infer_ms = (time.perf_counter() - started) * 1000 / len(group)
@@ -93,33 +102,48 @@ class Pipeline:
                 raise EntryError(
                     Code.UNKNOWN_MODEL, "model", f"{classifier.manifest.id} does not do {task.value}; name another"
                 )
-        routes, prepared = None, None
+        routes, rule, prepared = None, None, None
         if Task.ROUTING in entry.tasks:
             labels = entry.labels
             if labels is None:
-                if entry.route_set not in route_sets:
-                    route_sets[entry.route_set] = self._routes.resolve(entry.route_set)
-                routes = route_sets[entry.route_set]
-                if routes is None:
-                    raise EntryError(
-                        Code.UNKNOWN_ROUTE_SET,
-                        "route_set",
-                        f"{entry.route_set!r} has no teams; add them with `fenliu routes apply`, then replay",
-                    )
+                routes = self._route_set(entry.route_set, route_sets)
                 labels = routes.labels
-            try:
-                prepared = self._shelf.prepared(classifier, labels, entry.template)
-            except LabelsError as error:
-                field = "labels" if routes is None else "route_set"
-                raise EntryError(Code.BAD_LABELS, field, str(error)) from error
+                # Who asks another model wants to know what that one says.
+                if routes.rules and classifier is self._shelf.production:
+                    rule = first_rule(routes.rules, Facts(entry.source, entry.kind, entry.id, entry.text, entry.meta))
+            if rule is None:
+                try:
+                    prepared = self._shelf.prepared(classifier, labels, entry.template)
+                except LabelsError as error:
+                    field = "labels" if routes is None else "route_set"
+                    raise EntryError(Code.BAD_LABELS, field, str(error)) from error
+        # Of a ticket that a rule decides and whose sentiment nobody wants, nothing is asked.
         job = Job(entry.text, Task.SENTIMENT in entry.tasks, prepared, entry.multi_label)
-        return _Work(position, entry, classifier, job, routes)
+        return _Work(position, entry, classifier, job, routes, rule)
+
+    def _route_set(self, name: str, known: dict[str, RouteSetVersion | None]) -> RouteSetVersion:
+        if name not in known:
+            try:
+                known[name] = self._routes.resolve(name)
+            except ConditionError as error:
+                raise EntryError(
+                    Code.UNKNOWN_ROUTE_SET, "route_set", f"{name!r} has rules that cannot be read: {error}"
+                ) from error
+        routes = known[name]
+        if routes is None:
+            raise EntryError(
+                Code.UNKNOWN_ROUTE_SET,
+                "route_set",
+                f"{name!r} has no teams; add them with `fenliu routes apply`, then replay",
+            )
+        return routes
 
     def _done(self, item: _Work, result: Result, now: datetime, infer_ms: float) -> Done:
         entry, manifest = item.entry, item.classifier.manifest
         production = item.classifier is self._shelf.production
         queue_ms = max(0.0, (now - entry_time(entry.entry_id)).total_seconds() * 1000)
-        by_task = {Task.SENTIMENT: result.sentiment, Task.ROUTING: result.routing}
+        ruled = Scores(item.rule.team, 1.0, {item.rule.team: 1.0}, Stage.RULE) if item.rule else None
+        by_task = {Task.SENTIMENT: result.sentiment, Task.ROUTING: ruled or result.routing}
 
         def prediction(task: Task, scores: Scores) -> Prediction:
             return Prediction(
@@ -132,7 +156,7 @@ class Pipeline:
                 stage=scores.stage,
                 production=production,
                 queue_ms=queue_ms,
-                infer_ms=infer_ms,
+                infer_ms=0.0 if scores is ruled else infer_ms,
                 route_set_version=item.routes.version if item.routes and task is Task.ROUTING else None,
             )
 
@@ -140,6 +164,8 @@ class Pipeline:
         return Done(entry, predictions, self._assignment(item, result) if production else None)
 
     def _assignment(self, item: _Work, result: Result) -> Assignment | None:
+        if item.rule is not None:
+            return decide_by(item.rule)
         if item.routes is None or result.routing is None:
             return None
         return decide(
@@ -148,6 +174,17 @@ class Pipeline:
             self._settings.triage_threshold,
             self._settings.triage_margin,
         )
+
+
+def _in_time(work: Sequence[_Work], now: datetime, outcomes: list[Outcome | None]) -> list[_Work]:
+    """Those whose deadline has not passed; the others have their outcome."""
+    in_time = []
+    for item in work:
+        if item.entry.deadline is not None and item.entry.deadline <= now:
+            outcomes[item.position] = Expired(item.entry)
+        else:
+            in_time.append(item)
+    return in_time
 
 
 def _classified(

@@ -1,4 +1,4 @@
-"""Which team a ticket goes to: the current route set of each name, kept fresh, and the decision on its scores.
+"""Which team a ticket goes to: the current route set of each name, kept fresh, and the decision by rule or scores.
 
 Scores come from `worker.inference`; storing route sets is `worker.routes`'.
 """
@@ -11,23 +11,30 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import structlog
 from sqlalchemy import Engine
 
-from schemas.errors import DatabaseUnavailableError
+from schemas.errors import ConditionError, DatabaseUnavailableError
 from schemas.labels import LabelSet
 from schemas.names import TRIAGE_TEAM, AssignmentStatus
+from schemas.routes import Rule
 from worker import routes
 from worker.outcome import Assignment
 from worker.routes import StoredVersion
 
+log = structlog.get_logger(__name__)
+
+_MOST_WHY_CHARS = 200
+
 
 @dataclass(frozen=True, slots=True)
 class RouteSetVersion:
-    """What tickets are routed among: the enabled teams of one version of a route set."""
+    """What tickets are routed among: the enabled teams of one version of a route set, and its rules, in order."""
 
     name: str
     version: int
     labels: LabelSet
+    rules: tuple[Rule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,8 @@ class Router:
     def resolve(self, name: str) -> RouteSetVersion | None:
         """The route set's current version, at most `poll_s` late; None if it does not exist or has no enabled team.
 
-        That a set is missing is never remembered. Raises DatabaseUnavailableError for a set never read before.
+        That a set is missing is never remembered. For a set never read before: raises DatabaseUnavailableError, and
+        ConditionError if this release cannot read its rules.
         """
         kept = self._kept.get(name)
         # Whoever knows a version need not wait for another thread's look.
@@ -79,6 +87,11 @@ class Router:
             if kept is None:
                 raise
             route_set = kept.route_set
+        except ConditionError as error:  # written by a newer release, or by hand
+            if kept is None:
+                raise
+            log.error("route_set_unreadable", route_set=name, kept_version=kept.route_set.version, reason=str(error))
+            route_set = kept.route_set
         if route_set is None:
             self._kept.pop(name, None)
             return None
@@ -89,9 +102,8 @@ class Router:
 def _routed(stored: StoredVersion | None) -> RouteSetVersion | None:
     if stored is None:
         return None
-    name, disabled = stored.route_set.name, stored.route_set.disabled
-    enabled = tuple(label for label in stored.route_set.labels.labels if label.name not in disabled)
-    return RouteSetVersion(name, stored.version, LabelSet(enabled)) if enabled else None
+    route_set, enabled = stored.route_set, stored.route_set.enabled
+    return RouteSetVersion(route_set.name, stored.version, enabled, route_set.rules) if enabled.labels else None
 
 
 def decide(scores: Mapping[str, float], labels: LabelSet, threshold: float, margin: float) -> Assignment:
@@ -107,3 +119,11 @@ def decide(scores: Mapping[str, float], labels: LabelSet, threshold: float, marg
     if score < (threshold if own is None else own) or lead < margin:
         return Assignment(TRIAGE_TEAM, AssignmentStatus.TRIAGE, score)
     return Assignment(team, AssignmentStatus.AUTO, score)
+
+
+def decide_by(rule: Rule) -> Assignment:
+    """The rule's team, or triage if that is what it says."""
+    why = f"rule: {rule.when}"
+    why = why if len(why) <= _MOST_WHY_CHARS else why[: _MOST_WHY_CHARS - 1] + "…"
+    status = AssignmentStatus.TRIAGE if rule.team == TRIAGE_TEAM else AssignmentStatus.AUTO
+    return Assignment(rule.team, status, 1.0, why)

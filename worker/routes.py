@@ -1,11 +1,12 @@
 """Route sets in Postgres: applying a new version, reading one, and what two versions differ in.
 
-A version is never changed. Which one a worker routes by is `worker.router`'s; files are `schemas.labels`'.
+A version is never changed. Which one a worker routes by is `worker.router`'s; files are `schemas.routes`'.
 """
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +14,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, func, insert, select, text, update
 
 from schemas.database import translated
-from schemas.labels import Label, LabelSet, RouteSet
+from schemas.labels import Label, LabelSet
+from schemas.routes import RouteSet, Rule
 from schemas.tables import route_sets, routes
 
 
@@ -41,17 +43,18 @@ class RouteSetSummary:
 
 
 class ChangeKind(enum.StrEnum):
-    """What happened to a team, or to the set as a whole (`reordered`)."""
+    """What happened to a team, or to the set as a whole (`reordered`, `rules`)."""
 
     ADDED = "added"
     REMOVED = "removed"
     CHANGED = "changed"
     REORDERED = "reordered"
+    RULES = "rules"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One difference between two versions. `fields`: field → (before, after), for a changed team."""
+    """One difference between two versions. `fields`: field → (before, after), for a changed team, and for the rules."""
 
     kind: ChangeKind
     team: str
@@ -73,38 +76,61 @@ def apply(engine: Engine, route_set: RouteSet, by: str) -> Applied:
     Workers route by it within `routes_poll_s`. Applying from several places at once is safe: they queue.
     Raises DatabaseUnavailableError.
     """
+    return revise(engine, route_set.name, lambda _: route_set, by)
+
+
+def revise(engine: Engine, name: str, make: Callable[[RouteSet | None], RouteSet], by: str) -> Applied:
+    """Make what `make` makes of the current version, None if there is none, the current version.
+
+    Nobody else applies anything meanwhile. What `make` raises is raised, and nothing is changed.
+    """
     with translated(), engine.begin() as connection:
         # Two first versions of one name could not see each other; readers are not held up.
         connection.execute(text("LOCK TABLE route_sets IN SHARE ROW EXCLUSIVE MODE"))
-        current = _read(connection, route_set.name, None)
+        current = _read(connection, name, None)
+        route_set = make(current.route_set if current else None)
         changes = compare(current.route_set if current else None, route_set)
         if current and not changes:
-            return Applied(route_set.name, current.version, ())
-        newest = connection.scalar(select(func.max(route_sets.c.version)).where(route_sets.c.name == route_set.name))
-        version = (newest or 0) + 1
-        connection.execute(update(route_sets).where(route_sets.c.name == route_set.name).values(current=False))
-        connection.execute(insert(route_sets).values(name=route_set.name, version=version, current=True, created_by=by))
-        connection.execute(
-            insert(routes),
-            [
-                {
-                    "route_set": route_set.name,
-                    "version": version,
-                    "team": label.name,
-                    "position": position,
-                    "description": label.description,
-                    "examples": list(label.examples),
-                    "threshold": label.threshold,
-                    "enabled": label.name not in route_set.disabled,
-                }
-                for position, label in enumerate(route_set.labels.labels)
-            ],
+            return Applied(name, current.version, ())
+        newest = connection.scalar(select(func.max(route_sets.c.version)).where(route_sets.c.name == name))
+        _insert(connection, route_set, (newest or 0) + 1, by)
+    return Applied(name, (newest or 0) + 1, changes)
+
+
+def _insert(connection: Connection, route_set: RouteSet, version: int, by: str) -> None:
+    connection.execute(update(route_sets).where(route_sets.c.name == route_set.name).values(current=False))
+    connection.execute(
+        insert(route_sets).values(
+            name=route_set.name,
+            version=version,
+            current=True,
+            created_by=by,
+            rules=[rule.as_written() for rule in route_set.rules],
         )
-    return Applied(route_set.name, version, changes)
+    )
+    connection.execute(
+        insert(routes),
+        [
+            {
+                "route_set": route_set.name,
+                "version": version,
+                "team": label.name,
+                "position": position,
+                "description": label.description,
+                "examples": list(label.examples),
+                "threshold": label.threshold,
+                "enabled": label.name not in route_set.disabled,
+            }
+            for position, label in enumerate(route_set.labels.labels)
+        ],
+    )
 
 
 def read(engine: Engine, name: str, version: int | None = None) -> StoredVersion | None:
-    """A version of a route set, the current one by default; None if there is none. Raises DatabaseUnavailableError."""
+    """A version of a route set, the current one by default; None if there is none.
+
+    Raises DatabaseUnavailableError, and ConditionError for rules that this release cannot read.
+    """
     with translated(), engine.connect() as connection:
         return _read(connection, name, version)
 
@@ -126,7 +152,7 @@ def versions(engine: Engine, name: str) -> list[RouteSetSummary]:
 
 
 def compare(old: RouteSet | None, new: RouteSet) -> tuple[Change, ...]:
-    """What makes `new` differ from `old`, team by team."""
+    """What makes `new` differ from `old`: team by team, then the rules, however their conditions are spaced."""
     before = _by_team(old) if old else {}
     after = _by_team(new)
     changes = [Change(ChangeKind.ADDED, team, {}) for team in after if team not in before]
@@ -141,6 +167,10 @@ def compare(old: RouteSet | None, new: RouteSet) -> tuple[Change, ...]:
             changes.append(Change(ChangeKind.CHANGED, team, fields))
     if not changes and list(before) != list(after):
         changes.append(Change(ChangeKind.REORDERED, "", {}))
+    rules = old.rules if old else ()
+    if rules != new.rules:
+        written = tuple(tuple(rule.as_written() for rule in each) for each in (rules, new.rules))
+        changes.append(Change(ChangeKind.RULES, "", {"rules": (written[0], written[1])}))
     return tuple(changes)
 
 
@@ -166,9 +196,9 @@ def _read(connection: Connection, name: str, version: int | None) -> StoredVersi
     ).all()
     labels = LabelSet(tuple(Label(team.team, team.description, tuple(team.examples), team.threshold) for team in teams))
     disabled = frozenset(team.team for team in teams if not team.enabled)
-    return StoredVersion(
-        RouteSet(name, labels, disabled), found.version, found.created_at, found.created_by, found.current
-    )
+    rules = tuple(Rule.of(rule["when"], rule["team"]) for rule in found.rules)
+    route_set = RouteSet(name, labels, disabled, rules)
+    return StoredVersion(route_set, found.version, found.created_at, found.created_by, found.current)
 
 
 def _summaries(engine: Engine, which: Any) -> list[RouteSetSummary]:

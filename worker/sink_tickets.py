@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from schemas.messages import Entry
 from schemas.names import Announcement, AssignmentStatus, Task
 from worker.columnar import Columns
-from worker.outcome import Done, Prediction
+from worker.outcome import Assignment, Done, Prediction
 from worker.sink_rows import ITEM_KEY, Batch, Identity, Order, Row
 
 ASSIGNMENT = Columns(
@@ -87,11 +88,19 @@ def _row(identity: Identity, order: Order, done: Done, from_team: str | None) ->
         *(decided[name] for name in ASSIGNMENT.types),
         announce,
         from_team,
-        f"{routing.model} {routing.model_version}" if routing else "",
-        "first result" if from_team is None else "newer result",
+        _who(entry, assignment, routing),
+        assignment.why or ("first result" if from_team is None else "newer result"),
         Announcement.ASSIGNED,
         _payload(decided, from_team, routing) if announce else {},
     )
+
+
+def _who(entry: Entry, assignment: Assignment, routing: Prediction | None) -> str:
+    if routing is None:
+        return ""
+    if assignment.why:
+        return f"rules of {entry.route_set} {routing.route_set_version}"
+    return f"{routing.model} {routing.model_version}"
 
 
 def _payload(decided: dict[str, Any], from_team: str | None, routing: Prediction | None) -> dict[str, Any]:

@@ -17,8 +17,8 @@ import redis
 import sqlalchemy
 
 from schemas.database import make_engine
-from schemas.labels import read_routes_file
 from schemas.names import GROUP, Lane
+from schemas.routes import read_routes_file
 from schemas.settings import Settings
 from tests.conftest import ROOT, environment, fenliu_command
 from worker import processes, routes

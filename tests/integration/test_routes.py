@@ -12,7 +12,8 @@ from sqlalchemy import Engine, event, text
 
 from schemas.database import make_engine
 from schemas.errors import DatabaseUnavailableError
-from schemas.labels import Label, LabelSet, RouteSet, read_routes_file
+from schemas.labels import Label, LabelSet
+from schemas.routes import RouteSet, read_routes_file
 from schemas.settings import Settings
 from tests.conftest import Fenliu
 from worker import routes

@@ -19,12 +19,10 @@ from schemas.labels import (
     MAX_LABELS,
     Label,
     LabelSet,
-    RouteSet,
     label_set,
     parse_labels_text,
-    read_labels_file,
-    read_routes_file,
 )
+from schemas.routes import RouteSet, read_labels_file, read_routes_file
 
 
 def test_a_list_gives_bare_labels_in_order() -> None:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from schemas.errors import ModelError
-from schemas.labels import LabelSet, parse_labels_text, read_labels_file
+from schemas.labels import LabelSet, parse_labels_text
 from schemas.manifest import MANIFEST_FILE
+from schemas.routes import read_labels_file
 from schemas.settings import Settings, cpu_quota, load_settings
 from training.options import ThreadsOption
 

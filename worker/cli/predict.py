@@ -14,8 +14,9 @@ import typer
 
 from schemas.errors import InferenceError, LabelsError, ModelError, SourceError
 from schemas.fields import MAX_TEMPLATE_CHARS
-from schemas.labels import LabelSet, parse_labels_text, read_labels_file
+from schemas.labels import LabelSet, parse_labels_text
 from schemas.names import Task
+from schemas.routes import read_labels_file
 from schemas.settings import Settings, cpu_quota, load_settings
 from worker.cli.texts import TextLine, read_texts
 

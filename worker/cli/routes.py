@@ -16,8 +16,8 @@ from sqlalchemy import Engine
 
 from schemas.database import make_engine
 from schemas.errors import PermanentError
-from schemas.labels import read_routes_file
 from schemas.names import DEFAULT_ROUTE_SET
+from schemas.routes import read_routes_file
 from schemas.settings import load_settings
 from schemas.stack import connected
 from worker import routes
