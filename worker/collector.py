@@ -36,6 +36,7 @@ class Collector(threading.Thread):
         slots: int,
         submit: Callable[[Callable[[], None]], None],
         work: Callable[[Sequence[RawEntry]], None],
+        share: Share,
         settings: Settings,
         stopping: threading.Event,
     ) -> None:
@@ -48,7 +49,7 @@ class Collector(threading.Thread):
         self._work = work
         self._settings = settings
         self._stopping = stopping
-        self._share = Share(settings.bulk_share)
+        self._share = share
         self._next_claim_at = 0.0
 
     def run(self) -> None:
@@ -118,12 +119,8 @@ class Collector(threading.Thread):
         for lane in self._share.order():
             entries = self._inbox.read(lane, most)
             if entries:
-                self._share.taken(lane)
                 return entries
-        entries = self._inbox.wait(most, self._settings.idle_poll_s)
-        for lane in {entry.lane for entry in entries}:
-            self._share.taken(lane)
-        return entries
+        return self._inbox.wait(most, self._settings.idle_poll_s)
 
     def _left_by_others(self) -> list[tuple[Lane, Stale]]:
         """What dead workers left, live first; looked for every quarter of claim_idle_s, and on while there is some.

@@ -1,26 +1,35 @@
-"""Which inbox comes first: live before bulk, but bulk gets at least its share of the batches."""
+"""Whose turn it is: live before bulk, but bulk gets at least its share of the entries."""
 
 from __future__ import annotations
 
+import threading
+
 from schemas.names import Lane
 
-_ROUNDING = 1e-9  # ten times a tenth must make one
+_ROUNDING = 1e-6  # ten times a tenth must make one
 
 
 class Share:
-    """Counts what bulk is owed, in batches. Not thread-safe: the collector alone asks."""
+    """Counts what bulk is owed, in entries. All slots and the collector of a worker ask the same one; thread-safe."""
 
-    def __init__(self, bulk_share: float) -> None:
+    def __init__(self, bulk_share: float, most_owed_entries: int) -> None:
+        """What bulk does not use is not saved up: at most `most_owed_entries` are owed, a batch of them."""
         self._bulk_share = bulk_share
+        self._most_owed = float(most_owed_entries)
         self._owed = 0.0
+        self._lock = threading.Lock()
+
+    def bulk_first(self, entries: int) -> bool:
+        """Whether so many bulk entries come before whatever live entries wait."""
+        with self._lock:
+            return self._owed + self._bulk_share * entries >= entries - _ROUNDING
 
     def order(self) -> tuple[Lane, Lane]:
         """The inboxes in the order to look into them."""
-        if self._owed + self._bulk_share >= 1 - _ROUNDING:
-            return Lane.BULK, Lane.LIVE
-        return Lane.LIVE, Lane.BULK
+        return (Lane.BULK, Lane.LIVE) if self.bulk_first(1) else (Lane.LIVE, Lane.BULK)
 
-    def taken(self, lane: Lane) -> None:
-        """A batch was taken from `lane`. What bulk does not use is not saved up: at most one batch is owed."""
-        owed = self._owed + self._bulk_share - (lane is Lane.BULK)
-        self._owed = min(1.0, max(0.0, owed))
+    def taken(self, lane: Lane, entries: int) -> None:
+        """So many of `lane` go into the model now."""
+        with self._lock:
+            owed = self._owed + self._bulk_share * entries - (entries if lane is Lane.BULK else 0)
+            self._owed = min(self._most_owed, max(0.0, owed))

@@ -1,30 +1,40 @@
-"""What one slot does with one batch: classify, write, reply, acknowledge. In this order, always.
+"""What one slot does with one batch: portion by portion through the model, settled part by part, live in between.
 
-Runs in a thread of Celery's pool. It waits while Postgres or Redis is away and gives its entries back when
-it is told to stop meanwhile. Which batch it gets is `worker.collector`'s decision.
+Runs in a thread of Celery's pool. Bulk goes through the model in portions of about bulk_batch_ms; after each, live
+entries that wait have their turn, completely, before bulk goes on. Which batch a slot gets is `worker.collector`'s
+decision, how large a portion is `worker.pace`'s, whose turn it is `worker.share`'s.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
+from functools import partial
+from typing import Final, Protocol
 
 import structlog
 
-from schemas.errors import Code, RetryableError, RowRefusedError
+from schemas.errors import Code, InboxUnavailableError
 from schemas.messages import RawEntry, identity_of
-from schemas.names import ReplyStatus
+from schemas.names import Lane
 from schemas.settings import Settings
 from worker.held import Held
 from worker.inbox import Inbox
-from worker.outcome import Dead, Outcome
-from worker.reply import replies_for
+from worker.outcome import Dead, Done, Outcome
+from worker.pace import Pace
+from worker.settling import Patience, Settling, StoppingError, Write
+from worker.share import Share
 
-T = TypeVar("T")
 log = structlog.get_logger(__name__)
+
+KEEP_S: Final = 1.0
+"""Longest that finished outcomes wait for those of the rest of their part before they are written."""
+
+MOST_WRITTEN_ENTRIES: Final = 128
+"""Entries in one transaction: writing tickets takes some 0.2 ms each, and live waits meanwhile."""
 
 
 class Classify(Protocol):
@@ -34,15 +44,21 @@ class Classify(Protocol):
         """One outcome for each entry, in order."""
 
 
-class Write(Protocol):
-    """Outcomes in, one transaction; `worker.sink.Sink.write` in production."""
+class _Hand:
+    """One batch while it is worked off. `rest`: not settled yet; `finished`: of these, what the model is done with."""
 
-    def __call__(self, outcomes: Sequence[Outcome], received_at: datetime) -> list[ReplyStatus]:
-        """One status for each outcome, in order."""
+    def __init__(self, batch: Sequence[RawEntry]) -> None:
+        self.rest = {(entry.lane, entry.entry_id): entry for entry in batch}
+        self.finished: list[tuple[RawEntry, Outcome]] = []
+        self.received_at = datetime.now(UTC)
+        self.begun_s = time.monotonic()
+        self.finished_since_s = 0.0
+        self.let_live_first = False
 
-
-class StoppingError(Exception):
-    """The process is stopping and what this slot waits for is away."""
+    def finish(self, entries: Sequence[RawEntry], outcomes: Sequence[Outcome]) -> None:
+        if not self.finished:
+            self.finished_since_s = time.monotonic()
+        self.finished += zip(entries, outcomes, strict=True)
 
 
 class Slot:
@@ -55,90 +71,129 @@ class Slot:
         held: Held,
         classify: Classify,
         write: Write,
+        pace: Pace,
+        share: Share,
         settings: Settings,
         stopping: threading.Event,
         on_settled: Callable[[int], None],
+        keep_s: float = KEEP_S,
     ) -> None:
         self._inbox = inbox
         self._held = held
         self._classify = classify
-        self._write = write
+        self._pace = pace
+        self._share = share
         self._settings = settings
         self._stopping = stopping
         self._on_settled = on_settled
+        self._keep_s = keep_s
+        self._patiently = Patience(stopping, settings.retry_max_s)
+        self._settling = Settling(inbox=inbox, write=write, patiently=self._patiently, settings=settings)
 
     def work(self, batch: Sequence[RawEntry]) -> None:
-        """Work off `batch`, part by part; each part is one transaction.
+        """Work off `batch`, live before bulk, part by part.
 
         An error that nothing here expects leaves the rest pending and unrefreshed: it is claimed after
         claim_idle_s, and its deliveries count.
         """
-        rest = list(batch)
+        with contextlib.suppress(StoppingError):
+            self._work(batch)
+
+    def _work(self, batch: Sequence[RawEntry]) -> None:
+        """As `work`. Raises StoppingError after the rest has been given back."""
+        hand = _Hand(batch)
         try:
-            for part in parts(batch, self._settings.batch_chars):
-                self._work_part(part)
-                self._held.remove(part)
-                del rest[: len(part)]
-                self._on_settled(len(part))
+            for lane in Lane:
+                of_lane = [entry for entry in batch if entry.lane is lane]
+                for part in parts(of_lane, self._settings.batch_chars):
+                    self._work_part(lane, part, hand)
         except StoppingError:
-            self._inbox.give_back(rest)
+            self._inbox.give_back(list(hand.rest.values()))
+            raise
         except Exception:
-            log.exception("batch_failed", entries=len(rest))
+            log.exception("batch_failed", entries=len(hand.rest))
             raise
         finally:
-            self._held.remove(rest)
+            self._held.remove(list(hand.rest.values()))
 
-    def _work_part(self, part: Sequence[RawEntry]) -> None:
-        now = datetime.now(UTC)
-        outcomes = self._patiently(lambda: self._classified(part, now))
-        outcomes, statuses = self._written(part, outcomes, now)
-        replies = list(replies_for(part, outcomes, statuses, self._settings.keys))
-        self._patiently(lambda: self._inbox.settle(part, replies, self._settings))
+    def _work_part(self, lane: Lane, part: Sequence[RawEntry], hand: _Hand) -> None:
+        waiting = self._pace.sorted(part)
+        while waiting:
+            portion = self._pace.portion(waiting)
+            if lane is Lane.BULK:
+                self._let_live_first(portion, hand)
+                if self._overstays(hand):
+                    self._settle(hand)
+                    self._give_back(hand, waiting)
+                    return
+            self._share.taken(lane, len(portion))
+            hand.finish(portion, self._patiently(partial(self._classified, portion)))
+            del waiting[: len(portion)]
+            if len(hand.finished) >= MOST_WRITTEN_ENTRIES or self._kept_long(hand):
+                self._settle(hand)
+        self._settle(hand)
 
-    def _classified(self, part: Sequence[RawEntry], now: datetime) -> list[Outcome]:
-        limit = 2 * self._settings.poison_after
-        poison = [entry for entry in part if entry.deliveries > limit]
-        sound = [entry for entry in part if entry.deliveries <= limit]
-        with self._held.in_model():
-            outcomes = self._classify(sound, now)
-        by_entry = {id(entry): outcome for entry, outcome in zip(sound, outcomes, strict=True)}
-        by_entry.update({id(entry): _poisoned(entry) for entry in poison})
-        return [by_entry[id(entry)] for entry in part]
+    def _let_live_first(self, portion: Sequence[RawEntry], hand: _Hand) -> None:
+        """Work off the live entries that wait, before the next `portion` of bulk, as far as bulk's share allows.
 
-    def _written(
-        self, part: Sequence[RawEntry], outcomes: list[Outcome], now: datetime
-    ) -> tuple[list[Outcome], list[ReplyStatus]]:
-        """Write; when Postgres refuses a row, halve until the culprit stands by itself and is dead-lettered."""
-        try:
-            return outcomes, self._patiently(lambda: self._write(outcomes, now))
-        except RowRefusedError as error:
-            if len(outcomes) > 1:
-                half = len(outcomes) // 2
-                first, first_statuses = self._written(part[:half], outcomes[:half], now)
-                second, second_statuses = self._written(part[half:], outcomes[half:], now)
-                return first + second, first_statuses + second_statuses
-            if isinstance(outcomes[0], Dead):
-                raise
-            refused: list[Outcome] = [_refused(part[0], error)]
-            return refused, self._patiently(lambda: self._write(refused, now))
-
-    def _patiently(self, step: Callable[[], T]) -> T:
-        """Run `step` until it works, while Redis or Postgres is away.
-
-        Raises StoppingError when the process is told to stop meanwhile.
+        Not before a suspect, for which all other slots stand still.
         """
-        pause_s = 0.05
-        while True:
+        if any(entry.deliveries > self._settings.poison_after for entry in portion):
+            return
+        while not (self._stopping.is_set() or self._share.bulk_first(len(portion)) or self._overstays(hand)):
             try:
-                return step()
-            except RetryableError as error:
-                log.warning("slot_waits", reason=str(error)[:200])
-                if self._stopping.is_set():
-                    raise StoppingError from error
-                until = time.monotonic() + pause_s
-                while not self._stopping.is_set() and time.monotonic() < until:
-                    time.sleep(0.05)
-                pause_s = min(pause_s * 2, self._settings.retry_max_s)
+                live = self._inbox.read(Lane.LIVE, self._settings.batch_entries)
+            except InboxUnavailableError:
+                return  # bulk in hand needs no Redis until it is settled, which waits patiently
+            if not live:
+                return
+            hand.let_live_first = True
+            self._held.add(live)
+            try:
+                self._work(live)
+            except StoppingError:
+                raise
+            except Exception:  # noqa: BLE001, S110 - logged in `_work`, and none of bulk's business
+                pass
+            if self._kept_long(hand):
+                self._settle(hand)
+
+    def _classified(self, portion: Sequence[RawEntry]) -> list[Outcome]:
+        limit = 2 * self._settings.poison_after
+        sound = [entry for entry in portion if entry.deliveries <= limit]
+        begun_s = time.perf_counter()
+        with self._held.in_model():
+            outcomes = self._classify(sound, datetime.now(UTC))
+        took_ms = (time.perf_counter() - begun_s) * 1000
+        pairs = list(zip(sound, outcomes, strict=True))
+        self._pace.learn([entry for entry, outcome in pairs if isinstance(outcome, Done)], took_ms)
+        by_entry = {id(entry): outcome for entry, outcome in pairs}
+        return [by_entry[id(entry)] if id(entry) in by_entry else _poisoned(entry) for entry in portion]
+
+    def _overstays(self, hand: _Hand) -> bool:
+        """Whether live has kept this slot for so long that it should come free: dead workers' entries wait for that."""
+        age_s = time.monotonic() - hand.begun_s
+        return hand.let_live_first and age_s >= self._settings.claim_idle_s and not self._stopping.is_set()
+
+    def _give_back(self, hand: _Hand, entries: Sequence[RawEntry]) -> None:
+        self._held.remove(entries)
+        for entry in entries:
+            del hand.rest[entry.lane, entry.entry_id]
+        self._inbox.give_back(entries)
+
+    def _kept_long(self, hand: _Hand) -> bool:
+        return bool(hand.finished) and time.monotonic() - hand.finished_since_s >= self._keep_s
+
+    def _settle(self, hand: _Hand) -> None:
+        if not hand.finished:
+            return
+        entries = [entry for entry, _ in hand.finished]
+        self._settling.settle(entries, [outcome for _, outcome in hand.finished], hand.received_at)
+        hand.finished = []
+        self._held.remove(entries)
+        for entry in entries:
+            del hand.rest[entry.lane, entry.entry_id]
+        self._on_settled(len(entries))
 
 
 def parts(batch: Sequence[RawEntry], most_chars: int) -> Iterator[list[RawEntry]]:
@@ -162,7 +217,3 @@ def parts(batch: Sequence[RawEntry], most_chars: int) -> Iterator[list[RawEntry]
 def _poisoned(entry: RawEntry) -> Dead:
     message = f"ended its worker {entry.deliveries - 1} times; it was not tried again"
     return Dead(entry, Code.POISON, "text", message, identity_of(entry))
-
-
-def _refused(entry: RawEntry, error: RowRefusedError) -> Dead:
-    return Dead(entry, Code.ROW_REFUSED, "text", f"Postgres refuses its row: {error}", identity_of(entry))

@@ -27,11 +27,13 @@ from worker.collector import Collector
 from worker.held import Held
 from worker.inbox import Inbox, connect
 from worker.migrate import migrate
+from worker.pace import Pace
 from worker.pipeline import Pipeline
 from worker.pools import refusal
 from worker.pulse import Pulse
 from worker.registry import register_production
 from worker.router import Router
+from worker.share import Share
 from worker.shelf import Shelf
 from worker.sink import Sink
 from worker.slot import Slot
@@ -64,6 +66,7 @@ class CollectorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ha
         consumer = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
         inbox = Inbox(client, settings.keys, consumer)
         held = Held()
+        share = Share(settings.bulk_share, settings.batch_entries)
         manifest = shelf.production.manifest
         self._pulse = Pulse(client=client, inbox=inbox, held=held, slots=slots, model=manifest.id, settings=settings)
         slot = Slot(
@@ -71,6 +74,8 @@ class CollectorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ha
             held=held,
             classify=Pipeline(shelf, Router(engine, settings.routes_poll_s), settings, held.progressed),
             write=Sink(engine).write,
+            pace=Pace(settings.bulk_batch_ms),
+            share=share,
             settings=settings,
             stopping=self._stopping,
             on_settled=self._pulse.settled,
@@ -81,6 +86,7 @@ class CollectorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ha
             slots=slots,
             submit=lambda run: _submit(worker.pool, run),
             work=slot.work,
+            share=share,
             settings=settings,
             stopping=self._stopping,
         )

@@ -20,13 +20,15 @@ from worker.collector import Collector
 from worker.held import Held
 from worker.inbox import Inbox, connect
 from worker.outcome import Dead, Done, Outcome
+from worker.pace import Pace
+from worker.share import Share
 from worker.slot import Slot
 
 
 class Harness:
     """A collector on a thread pool of its own, with a model and a table made of Python lists."""
 
-    def __init__(self, settings: Settings, slots: int = 2, consumer: str = "first") -> None:
+    def __init__(self, settings: Settings, slots: int = 2, consumer: str = "first", pace: Pace | None = None) -> None:
         self.settings = settings
         self.batches: list[list[RawEntry]] = []
         self.written: list[Outcome] = []
@@ -39,11 +41,14 @@ class Harness:
         self.inbox.ensure_groups()
         self._pool = ThreadPoolExecutor(slots)
         self._lock = threading.Lock()
+        share = Share(settings.bulk_share, settings.batch_entries)
         slot = Slot(
             inbox=self.inbox,
             held=self.held,
             classify=self._classify,
             write=self._write,
+            pace=pace or Pace(1e9),
+            share=share,
             settings=settings,
             stopping=self.stopping,
             on_settled=lambda items: None,
@@ -54,6 +59,7 @@ class Harness:
             slots=slots,
             submit=self._submit,
             work=slot.work,
+            share=share,
             settings=settings,
             stopping=self.stopping,
         )

@@ -1,0 +1,96 @@
+"""What follows the model: outcomes written, replied to, acknowledged. In this order, always, and patiently.
+
+Which entries are settled together is `worker.slot`'s decision; the statements are `worker.sink`'s.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+import structlog
+
+from schemas.errors import Code, RetryableError, RowRefusedError
+from schemas.messages import RawEntry, identity_of
+from schemas.names import ReplyStatus
+from schemas.settings import Settings
+from worker.inbox import Inbox
+from worker.outcome import Dead, Outcome
+from worker.reply import replies_for
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+
+class Write(Protocol):
+    """Outcomes in, one transaction; `worker.sink.Sink.write` in production."""
+
+    def __call__(self, outcomes: Sequence[Outcome], received_at: datetime) -> list[ReplyStatus]:
+        """One status for each outcome, in order."""
+
+
+class StoppingError(Exception):
+    """The process is stopping and what this slot waits for is away."""
+
+
+class Patience:
+    """Tries again while Redis or Postgres is away."""
+
+    def __init__(self, stopping: threading.Event, retry_max_s: float) -> None:
+        self._stopping = stopping
+        self._retry_max_s = retry_max_s
+
+    def __call__(self, step: Callable[[], T]) -> T:
+        """Run `step` until it works. Raises StoppingError when the process is told to stop meanwhile."""
+        pause_s = 0.05
+        while True:
+            try:
+                return step()
+            except RetryableError as error:
+                log.warning("slot_waits", reason=str(error)[:200])
+                if self._stopping.is_set():
+                    raise StoppingError from error
+                until = time.monotonic() + pause_s
+                while not self._stopping.is_set() and time.monotonic() < until:
+                    time.sleep(0.05)
+                pause_s = min(pause_s * 2, self._retry_max_s)
+
+
+class Settling:
+    """Settles what is classified; one instance serves all threads of the pool."""
+
+    def __init__(self, *, inbox: Inbox, write: Write, patiently: Patience, settings: Settings) -> None:
+        self._inbox = inbox
+        self._write = write
+        self._patiently = patiently
+        self._settings = settings
+
+    def settle(self, entries: Sequence[RawEntry], outcomes: Sequence[Outcome], received_at: datetime) -> None:
+        """Write the outcomes of `entries` in one transaction, reply, acknowledge. Raises StoppingError."""
+        written, statuses = self._written(entries, list(outcomes), received_at)
+        replies = list(replies_for(entries, written, statuses, self._settings.keys))
+        self._patiently(lambda: self._inbox.settle(entries, replies, self._settings))
+
+    def _written(
+        self, entries: Sequence[RawEntry], outcomes: list[Outcome], received_at: datetime
+    ) -> tuple[list[Outcome], list[ReplyStatus]]:
+        """Write; when Postgres refuses a row, halve until the culprit stands by itself and is dead-lettered."""
+        try:
+            return outcomes, self._patiently(lambda: self._write(outcomes, received_at))
+        except RowRefusedError as error:
+            if len(outcomes) > 1:
+                half = len(outcomes) // 2
+                first, first_statuses = self._written(entries[:half], outcomes[:half], received_at)
+                second, second_statuses = self._written(entries[half:], outcomes[half:], received_at)
+                return first + second, first_statuses + second_statuses
+            if isinstance(outcomes[0], Dead):
+                raise
+            refused: list[Outcome] = [_refused(entries[0], error)]
+            return refused, self._patiently(lambda: self._write(refused, received_at))
+
+
+def _refused(entry: RawEntry, error: RowRefusedError) -> Dead:
+    return Dead(entry, Code.ROW_REFUSED, "text", f"Postgres refuses its row: {error}", identity_of(entry))
