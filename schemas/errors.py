@@ -9,7 +9,10 @@ FenliuError
 │   ├── RowRefusedError       Postgres refuses the row for its content
 │   ├── SourceError           a file, query or stream of items that cannot be read
 │   ├── ConditionError        a rule's condition that cannot be understood
-│   └── ExpiredError          past its deadline before it reached the model
+│   ├── BackfillError         a backfill that cannot go on as asked: unknown, finished, or of another file
+│   ├── ScheduleError         a schedule that cannot be kept, such as a wrong cron expression
+│   ├── ExpiredError          past its deadline before it reached the model
+│   └── WebhookError          a webhook that does not exist, or whose URL may not be called
 ├── RetryableError            the input is fine, the moment is not: leave it in the inbox
 │   ├── InboxUnavailableError     Redis cannot be reached
 │   ├── DatabaseUnavailableError  Postgres cannot be reached, or asks to try again
@@ -113,9 +116,25 @@ class LeaseTakenError(RetryableError):
     """Another living process does this already."""
 
 
+class EntryHeldError(RetryableError):
+    """A worker still holds an entry of an item that was to be erased."""
+
+
+class BackfillError(PermanentError):
+    """A backfill that cannot go on as asked; the message says why and what to do."""
+
+
+class ScheduleError(PermanentError):
+    """A schedule that cannot be kept; the message shows what is wrong with it."""
+
+
 class ConditionError(PermanentError):
     """A rule's condition that cannot be understood; the message shows the place and the fix."""
 
 
 class ExpiredError(PermanentError):
     """The deadline passed before the item reached the model."""
+
+
+class WebhookError(PermanentError):
+    """A webhook that does not exist, or whose URL may not be called; the message says why."""

@@ -118,6 +118,8 @@ DEFAULT_SOURCE = "default"
 DEFAULT_ROUTE_SET = "default"
 
 QUEUE = "fenliu"
+CLOCK_QUEUE = "fenliu.clock"
+"""Of ticks alone, so that none waits behind a long queue of other tasks."""
 TASK_ENQUEUE = "fenliu.enqueue"
 TASK_TICK = "fenliu.tick"
 TASK_PRUNE = "fenliu.prune"

@@ -1,20 +1,21 @@
-"""The Celery app: its configuration, its one queue, and the bootstep that makes every worker a collector.
+"""The Celery app of workers: its configuration, and the bootstep that makes every worker a collector.
 
 Made by `create_app`; importing this module opens nothing. `celery -A worker.app …` (Flower, remote control)
-finds the app as the module's attribute `app`, made when it is first asked for.
+finds the app as the module's attribute `app`, made when it is first asked for. The clock's app is `worker.clock`'s.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery, signals
-from kombu.entity import Queue
 
-from schemas.names import QUEUE
+from schemas.names import TASK_TICK
 from schemas.settings import Settings, cpu_quota, load_settings
 from schemas.stack import connected
 from schemas.telemetry import configure_logging
+from worker.broker import configuration
 from worker.tasks import register_tasks
 
 if TYPE_CHECKING:
@@ -34,35 +35,36 @@ def create_app(settings: Settings) -> FenliuApp:
     app = FenliuApp("fenliu", set_as_current=False)
     app.settings = settings
     app.conf.update(
-        broker_url=settings.celery_broker_url,
-        broker_transport_options={
-            "global_keyprefix": settings.keys.celery_prefix,
-            "socket_connect_timeout": 5,
-            "socket_keepalive": True,
-            "health_check_interval": 25,
-        },
-        broker_connection_retry_on_startup=True,
-        broker_connection_max_retries=None,
-        task_default_queue=QUEUE,
-        task_queues=(Queue(QUEUE),),  # type: ignore[no-untyped-call]  # kombu is half typed
-        task_ignore_result=True,
+        **configuration(settings),
         task_acks_late=True,
-        task_serializer="json",
-        accept_content=["json"],
         worker_pool="threads",
         worker_concurrency=settings.slots or cpu_quota(),
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
-        timezone="UTC",
     )
     register_tasks(app, settings)
     # Here and not at the top: it loads ONNX Runtime, which those who only send tasks do not need.
+    from worker.relay_step import RelayStep
     from worker.step import CollectorStep
 
     app.steps["worker"].add(CollectorStep)
-    signals.setup_logging.connect(lambda **_: configure_logging(settings), weak=False)
+    app.steps["worker"].add(RelayStep)
+    signals.setup_logging.connect(lambda **_: _configure_logging(settings), weak=False)
     return app
+
+
+def _configure_logging(settings: Settings) -> None:
+    configure_logging(settings)
+    for name in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(name).addFilter(_is_no_tick)
+
+
+def _is_no_tick(record: logging.LogRecord) -> bool:
+    """Whether Celery speaks of something else than a tick that went well, of which there are thousands a day."""
+    return not (
+        record.levelno <= logging.INFO and isinstance(record.args, dict) and record.args.get("name") == TASK_TICK
+    )
 
 
 def __getattr__(name: str) -> Any:

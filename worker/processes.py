@@ -17,6 +17,7 @@ from typing import Protocol
 import psutil
 
 from schemas.errors import SetupError
+from schemas.settings import Settings
 from schemas.stack import Recorded
 from worker.account import Account
 
@@ -69,6 +70,12 @@ def spawn(
             )
         except OSError as error:
             raise SetupError(f"cannot start {command[0]}: {error.strerror or error}") from error
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Our own environment for a child, with what `settings` say, wherever that came from."""
+    given = settings.model_dump(exclude_defaults=True) | {"home": settings.home.absolute()}
+    return {**os.environ, **{f"FENLIU_{name.upper()}": str(value) for name, value in given.items()}}
 
 
 def wait_for(service: Service, process: subprocess.Popen[bytes], cancelled: Callable[[], bool] = lambda: False) -> None:

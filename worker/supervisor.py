@@ -10,7 +10,6 @@ import dataclasses
 import fcntl
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +24,9 @@ from schemas.stack import Recorded, Stack, lock_file, read_stack, run_folder, st
 from worker import processes
 from worker.processes import Service
 from worker.servers import PostgresServer, RedisServer, make_sockets_folder, remove_sockets_folder
+from worker.services import BeatService, WorkerService
 
-_STOP_ORDER = ("worker", "redis", "postgres")
+_STOP_ORDER = ("beat", "worker", "redis", "postgres")
 _STOP_SIGNALS = {"postgres": signal.SIGINT}
 _STACK_STOP_S = 180.0
 _LEFTOVER_STOP_S = 30.0
@@ -36,42 +36,6 @@ _RESTART_PAUSES_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _STEADY_S = 60.0  # a process that lived so long starts again without a pause
 
 Say = Callable[[str], None]
-
-
-class WorkerService:
-    """`fenliu worker` as a child process; ready when its heartbeat is in Redis."""
-
-    name = "worker"
-    stop_signal = signal.SIGTERM
-    start_s = 120.0
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self.log = settings.home / "logs" / "worker.log"
-        self.stop_s = settings.drain_timeout_s + 10
-        self._pid = 0
-
-    def launch(self) -> Popen[bytes]:
-        """Start the process with these settings. Raises SetupError."""
-        environment = {
-            **os.environ,
-            "FENLIU_HOME": str(self._settings.home),
-            "FENLIU_REDIS_URL": self._settings.redis_url,
-            "FENLIU_DATABASE_URL": self._settings.database_url,
-            "FENLIU_SLOTS": str(self._settings.slots),
-        }
-        project = Path(__file__).resolve().parent.parent
-        process = processes.spawn([sys.executable, "-m", "fenliu", "worker"], project, self.log, None, environment)
-        self._pid = process.pid
-        return process
-
-    def answers(self) -> bool:
-        """Whether its heartbeat is there."""
-        from worker.inbox import connect
-        from worker.pulse import workers
-
-        with connect(self._settings) as client:
-            return any(worker.get("pid") == str(self._pid) for worker in workers(client, self._settings.keys))
 
 
 class Supervisor:
@@ -128,6 +92,7 @@ class Supervisor:
         migrate(settings)
         worker = WorkerService(settings)
         self._launch(worker)
+        self._launch(BeatService(settings))
         processes.wait_for(worker, self._processes[worker.name], self._stopping.is_set)
         if not self._stopping.is_set():
             self._note(ready=True)

@@ -8,12 +8,13 @@ from functools import cache
 from typing import Any
 
 import redis
-from celery import Celery
+from celery import Celery, signals
 
 from schemas.errors import InboxUnavailableError
-from schemas.names import TASK_ENQUEUE, Lane
+from schemas.names import TASK_ENQUEUE, TASK_TICK, Lane
 from schemas.settings import Settings
 from worker.inbox import connect, translated
+from worker.tick import Ticker
 
 
 def register_tasks(app: Celery, settings: Settings) -> None:
@@ -46,6 +47,15 @@ def register_tasks(app: Celery, settings: Settings) -> None:
                 )
             pipe.execute()
         return len(added)
+
+    ticker = Ticker(settings)
+
+    @app.task(name=TASK_TICK, acks_late=False)  # type: ignore[untyped-decorator]
+    def tick() -> None:
+        """Start what is due."""
+        ticker.tick()
+
+    signals.worker_shutdown.connect(ticker.end, weak=False)
 
 
 def as_bytes(value: object) -> bytes:

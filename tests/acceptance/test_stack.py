@@ -191,7 +191,7 @@ def test_what_dies_is_started_again(stacks: Stacks) -> None:
     up.send_signal(signal.SIGINT)
     output, _ = up.communicate(timeout=START_S)
     assert 0 == up.returncode, output
-    assert ["worker", "redis", "postgres"] == [
+    assert ["beat", "worker", "redis", "postgres"] == [
         line.removeprefix("stopping ") for line in output.splitlines() if line.startswith("stopping ")
     ]
     assert [] == [name for name, pid in pids.items() if alive(pid)]

@@ -275,7 +275,7 @@ def test_erasing_leaves_no_trace_of_the_text(engine: Engine, redis_client: redis
         redis_client.xadd(stream, {"id": "7", "text": "默认来源"})
     redis_client.xreadgroup(GROUP, "somebody", {live: ">"}, count=1)
     # when it is erased
-    erased = items_desk.erase(engine, redis_client, settings.keys, "shop", "7")
+    erased = items_desk.erase(engine, redis_client, settings.keys, "shop", "7", dead_after_s=0)
     # then nothing holds it any more, and all else is as it was
     assert 3 == erased.entries
     assert (2, 1, 2) == (erased.rows["predictions"], erased.rows["items"], erased.rows["dead_letters"])

@@ -45,22 +45,28 @@ def show(source: _Source, item_id: _ItemId, as_json: _AsJson = False) -> None:
 def delete(source: _Source, item_id: _ItemId, as_json: _AsJson = False) -> None:
     """Erase an item everywhere.
 
-    Its rows, history, reviews and dead letters, and entries still in an inbox.
-    An entry that a worker is classifying at this very moment still gets its row:
-    run it again then. Not reached: backups, and Redis' append-only file until it
-    is rewritten.
+    Its rows, history, reviews, announcements and dead letters, and entries
+    still in an inbox. An entry that a worker is classifying at this very
+    moment is waited for, up to half a minute. Not reached: backups, logs, and
+    Redis' append-only file until it is rewritten (docs/retention.md).
     """
     settings = connected(load_settings())
     with inbox.connect(settings) as server:
-        erased = items.erase(make_engine(settings), server, settings.keys, source, item_id)
+        erased = items.erase(
+            make_engine(settings), server, settings.keys, source, item_id,
+            dead_after_s=settings.claim_idle_s,
+            on_wait=lambda many: typer.echo(f"waiting for a worker that holds {many} of its entries", err=True),
+        )  # fmt: skip
     if erased.nothing:
         raise PermanentError(f"nothing is known of item {item_id!r} of source {source!r}")
     if as_json:
-        typer.echo(json.dumps({"rows": erased.rows, "entries": erased.entries}))
+        typer.echo(json.dumps(asdict(erased)))
         return
     parts = [f"{rows} {table}" for table, rows in erased.rows.items() if rows]
     if erased.entries:
         parts.append(f"{erased.entries} inbox entries")
+    if erased.announcements:
+        parts.append(f"{erased.announcements} entries of team streams")
     typer.echo(f"erased: {', '.join(parts)}")
 
 

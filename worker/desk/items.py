@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,10 @@ import redis
 from sqlalchemy import Connection, Engine, Table, delete, func, or_, select
 
 from schemas.database import translated
-from schemas.names import DEFAULT_SOURCE, GROUP, Keys, Lane
+from schemas.names import DEFAULT_SOURCE, Keys
 from schemas.tables import assignment_events, assignments, dead_letters, items, outbox, predictions, reviews
-from worker import inbox
+from worker.desk.entries import forget_announcements, take_out
 
-_PAGE_ENTRIES = 1000
 _OF_ITEM = (predictions, assignments, assignment_events, reviews, outbox)
 
 
@@ -32,10 +31,11 @@ class ItemView:
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """How much was deleted: rows by table, and entries that were still in an inbox."""
+    """How much was deleted: rows by table, entries that were still in an inbox, and those in teams' streams."""
 
     rows: dict[str, int]
     entries: int
+    announcements: int
 
     @property
     def nothing(self) -> bool:
@@ -58,27 +58,51 @@ def show(engine: Engine, source: str, item_id: str) -> ItemView | None:
     return view if view.item or view.dead_letters else None
 
 
-def erase(engine: Engine, server: redis.Redis, keys: Keys, source: str, item_id: str) -> Erased:
-    """Delete an item with everything kept of it, in Postgres (one transaction) and in both inboxes.
+def erase(
+    engine: Engine,
+    server: redis.Redis,
+    keys: Keys,
+    source: str,
+    item_id: str,
+    *,
+    wait_s: float = 30.0,
+    dead_after_s: float = 15.0,
+    on_wait: Callable[[int], None] = lambda _: None,
+) -> Erased:
+    """Delete an item with everything kept of it, in both inboxes, in Postgres (one transaction) and on teams' streams.
 
-    Entries go first: one that waits would bring the item back. Not reached: an entry that a worker is
-    classifying at this moment (its row appears within seconds: erase again), replies that nobody has read
-    (they hold no text, and expire), Redis' append-only file until it is rewritten, logs of Postgres, backups,
-    and what people copied elsewhere, such as the examples of a route. Raises DatabaseUnavailableError and
-    InboxUnavailableError; nothing in Postgres is deleted then.
+    Entries go first: one that waits would bring the item back. One that a worker holds just now is waited for, up
+    to `wait_s` (`on_wait` is told), since its row is yet to come; one whose worker has had no heartbeat and left it
+    alone for `dead_after_s` goes like those that wait. Not reached is what docs/retention.md names.
+    Raises EntryHeldError if a worker holds one for longer, DatabaseUnavailableError and InboxUnavailableError;
+    nothing in Postgres is deleted then.
     """
-    entries = sum(_erase_entries(server, keys.inbox(lane), source, item_id) for lane in Lane)
+    entries = take_out(server, keys, source, item_id, wait_s=wait_s, dead_after_s=dead_after_s, on_wait=on_wait)
     rows: dict[str, int] = {}
     with translated(), engine.begin() as connection:
         # Writers of an item's rows hold this lock first.
         connection.execute(
             select(items.c.item_id).where(items.c.source == source, items.c.item_id == item_id).with_for_update()
         )
+        told = _teams_told(connection, source, item_id)
         for table in _OF_ITEM:
             rows[table.name] = _delete(connection, table, source, item_id)
         rows[dead_letters.name] = _delete_dead_letters(connection, source, item_id)
         rows[items.name] = _delete(connection, items, source, item_id)
-    return Erased(rows, entries)
+    return Erased(rows, entries, forget_announcements(server, keys, source, item_id, told))
+
+
+def _teams_told(connection: Connection, source: str, item_id: str) -> dict[str, float]:
+    """Each team that the ticket has been with, and since when, in seconds of the epoch.
+
+    By its history and not by its announcements, which are pruned earlier.
+    """
+    query = (
+        select(assignment_events.c.to_team, func.extract("epoch", func.min(assignment_events.c.at)))
+        .where(assignment_events.c.source == source, assignment_events.c.item_id == item_id)
+        .group_by(assignment_events.c.to_team)
+    )
+    return {team: float(first) for team, first in connection.execute(query)}
 
 
 def _rows(connection: Connection, table: Table, source: str, item_id: str, *order: Any) -> list[Mapping[str, Any]]:
@@ -96,24 +120,3 @@ def _delete_dead_letters(connection: Connection, source: str, item_id: str) -> i
     named = (raw["id"].astext == item_id) & (func.coalesce(raw["source"].astext, DEFAULT_SOURCE) == source)
     known = (dead_letters.c.source == source) & (dead_letters.c.item_id == item_id)
     return connection.execute(delete(dead_letters).where(or_(known, named))).rowcount
-
-
-def _erase_entries(server: Any, stream: str, source: str, item_id: str) -> int:
-    erased, named = 0, (item_id.encode(), source.encode())
-    with inbox.translated():
-        for entry_id, fields in _entries(server, stream):
-            if (fields.get(b"id"), fields.get(b"source", DEFAULT_SOURCE.encode())) == named:
-                pipeline = server.pipeline(transaction=True)
-                pipeline.xack(stream, GROUP, entry_id)
-                pipeline.xdel(stream, entry_id)
-                erased += pipeline.execute()[1]
-    return erased
-
-
-def _entries(server: Any, stream: str) -> Iterator[tuple[bytes, Mapping[bytes, bytes]]]:
-    """Every entry of a stream up to the newest one of now, in pages. `server` answers in bytes."""
-    newest = server.xrevrange(stream, count=1)
-    start = b"-"
-    while newest and (page := server.xrange(stream, min=start, max=newest[0][0], count=_PAGE_ENTRIES)):
-        yield from page
-        start = b"(" + page[-1][0]
