@@ -1,0 +1,68 @@
+"""`fenliu serve`: one gateway process. Several may run beside each other, on one machine or many."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from typing import Annotated
+
+import typer
+
+from schemas.errors import SetupError
+from schemas.settings import load_settings
+from schemas.stack import connected
+from schemas.telemetry import configure_logging
+
+_KEEP_ALIVE_S = 75  # longer than the load balancers in front, which would else use a connection that has just ended
+_BACKLOG = 2048
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: FENLIU_HTTP_HOST.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Port; 0: any free one. Default: FENLIU_HTTP_PORT.")
+    ] = None,
+) -> None:
+    """Serve the REST API; the page /docs describes it.
+
+    It needs workers beside it, and loads no model itself. Ctrl-C or SIGTERM
+    answers what is being asked, then ends.
+    """
+    import uvicorn
+
+    from producers.gateway.app import create_app
+
+    settings = connected(load_settings())
+    configure_logging(settings)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    listening = _listen(host or settings.http_host, settings.http_port if port is None else port)
+    shown_host, shown_port = listening.getsockname()[:2]
+    shown_host = f"[{shown_host}]" if ":" in shown_host else shown_host
+    typer.echo(f"serving on http://{shown_host}:{shown_port}, described at /docs")
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(settings),
+            http="httptools",
+            loop="uvloop",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=round(settings.http_timeout_s) + 1,
+        )
+    )
+    with listening:
+        server.run([listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that is bound, so that a port in use is an error and no traceback."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise SetupError(
+            f"cannot listen on {host} port {port}: {error.strerror or error}; choose another with --host and --port"
+        ) from None
