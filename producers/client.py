@@ -1,63 +1,44 @@
 """The client that other systems enqueue with: checks items by the workers' own rules and adds them to an inbox.
 
-What an item may say is `producers.item`'s, reading files is `producers.sources`'.
+`Client` here, `AsyncClient` for asyncio. What an item may say is `producers.item`'s, reading files is
+`producers.sources`'.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain, islice
 from types import TracebackType
-from typing import NamedTuple, Self, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 
 import redis
 
-from producers.item import Item, ItemOptions, fields_of
-from schemas.errors import (
-    EntryError,
-    FenliuError,
-    InboxFullError,
-    InboxUnavailableError,
-    SetupError,
-)
-from schemas.messages import check_fields
+from producers.asking import Asked, Replies
+from producers.async_client import AsyncClient
+from producers.chunks import CHUNK_ENTRIES, Chunk, Sending, checked
+from producers.item import AskOptions, Item, ItemOptions
+from producers.mailbox import Mailbox
+from producers.patience import Patience, Room
+from producers.questions import question
+from producers.receipts import KEPT_REFUSALS, Receipt, Refusal, Summary, Tally
+from producers.redis_errors import translated, wrong_url
+from schemas.errors import EntryError, FenliuError, InboxFullError, InboxUnavailableError
+from schemas.messages import Reply
 from schemas.names import Keys, Lane
-from schemas.settings import Settings
 
-CHUNK_ENTRIES = 500
-CHUNK_CHARS = 1_000_000
-LINGER_S = 0.2
-KEPT_REFUSALS = 100
+if TYPE_CHECKING:
+    from schemas.settings import Settings
 
-
-class Receipt(NamedTuple):
-    """What became of one item: the entry it is in now, or why a worker would refuse it."""
-
-    item: Item | Mapping[str, object]
-    entry_id: str | None
-    error: EntryError | None
-
-
-class Refusal(NamedTuple):
-    """An item that was not sent. `position` counts from 0."""
-
-    position: int
-    error: EntryError
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What became of many items. `refusals` are the first refused ones, at most 100."""
-
-    enqueued: int
-    refused: int
-    refusals: tuple[Refusal, ...]
+__all__ = [
+    "CHUNK_ENTRIES", "KEPT_REFUSALS", "AsyncClient", "Client", "Item", "Receipt", "Refusal", "Reply", "Summary",
+]  # fmt: skip
 
 
 class Client:
-    """Adds items to the inboxes of one Fenliu. Threads may share it.
+    """Adds items to the inboxes of one Fenliu, and waits for results. Threads may share it.
 
     `server`: a Redis URL (redis://, rediss://, unix://) or a `redis.Redis` of your own, which stays yours to
     close. An inbox that holds `inbox_bound` entries takes no more: calls wait up to `wait_s` seconds (None:
@@ -67,10 +48,10 @@ class Client:
 
     def __init__(self, server: redis.Redis | str, *, prefix: str = "fenliu", inbox_bound: int = 100_000) -> None:
         self._owned = isinstance(server, str)
-        self._redis = _connect(server) if isinstance(server, str) else server
+        self._redis: redis.Redis = _connect(server) if isinstance(server, str) else server
         self._keys = Keys(prefix)
-        self._inbox_bound = inbox_bound
-        self._known_length: dict[Lane, int] = {}
+        self._room = Room(inbox_bound)
+        self._replies = Replies(self._redis, self._keys)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -91,8 +72,8 @@ class Client:
         Raises EntryError (what is wrong, by field) without sending anything, InboxFullError,
         InboxUnavailableError, and SetupError where Redis refuses this client.
         """
-        fields = self._checked(Item(id, text, **options))
-        patience = _Patience(wait_s)
+        fields = checked(Item(id, text, **options), self._keys)
+        patience = Patience(wait_s)
         self._await_room(lane, patience)
         return self._add(lane, [fields], patience)[0]
 
@@ -104,20 +85,14 @@ class Client:
         Raises InboxFullError, InboxUnavailableError or SetupError with a note that says how many items had
         been taken in; `enqueue_each` tells exactly which.
         """
-        enqueued = refused = 0
-        refusals: list[Refusal] = []
+        tally = Tally()
         try:
             for receipt in self.enqueue_each(items, lane=lane, wait_s=wait_s):
-                if receipt.error is None:
-                    enqueued += 1
-                    continue
-                if len(refusals) < KEPT_REFUSALS:
-                    refusals.append(Refusal(enqueued + refused, receipt.error))
-                refused += 1
+                tally.count(receipt)
         except FenliuError as error:
-            error.add_note(f"{enqueued} items are in the inbox, {refused} were refused; the rest was not sent")
+            tally.note(error)
             raise
-        return Summary(enqueued, refused, tuple(refusals))
+        return tally.summary
 
     def enqueue_each(
         self, items: Iterable[Item | Mapping[str, object]], *, lane: Lane = Lane.LIVE, wait_s: float | None = 0.0
@@ -131,16 +106,64 @@ class Client:
         """
         source = iter(items)
         for first in source:  # a full inbox is no trouble to those who have nothing more to send
-            patience = _Patience(wait_s)
-            room = self._await_room(lane, patience)
-            chunk = self._chunk(islice(chain([first], source), min(room, CHUNK_ENTRIES)))
-            ready = [fields for _, fields, _ in chunk if fields is not None]
-            entry_ids = iter(self._add(lane, ready, patience) if ready else ())
-            for item, fields, error in chunk:
+            patience = Patience(wait_s)
+            chunk = Chunk(self._keys, self._await_room(lane, patience))
+            chunk.take_from(chain([first], source))
+            entry_ids = iter(self._add(lane, chunk.ready, patience))
+            for item, fields, error in chunk.prepared:
                 yield Receipt(item, None if fields is None else next(entry_ids), error)
 
+    def classify(
+        self,
+        text: str,
+        *,
+        id: str | None = None,
+        timeout_s: float = 30.0,
+        lane: Lane = Lane.LIVE,
+        wait_s: float | None = 0.0,
+        **options: Unpack[AskOptions],
+    ) -> Reply:
+        """Enqueue a text and wait for its result, at most `timeout_s` in all. Rows are only written with store=True.
+
+        Raises EntryError (also where a worker says so), ExpiredError, ReplyTimeoutError, and as `enqueue`.
+        """
+        item = text if id is None else {"id": id, "text": text}
+        [answer] = self.classify_many([item], timeout_s=timeout_s, lane=lane, wait_s=wait_s, **options)
+        if isinstance(answer, FenliuError):
+            raise answer
+        return answer
+
+    def classify_many(
+        self,
+        items: Iterable[str | Item | Mapping[str, object]],
+        *,
+        timeout_s: float = 30.0,
+        lane: Lane = Lane.LIVE,
+        wait_s: float | None = 0.0,
+        **options: Unpack[AskOptions],
+    ) -> list[Reply | FenliuError]:
+        """A reply or an error for each text or item, in order; see `classify` for the errors.
+
+        `options` hold for every item that does not say otherwise. All travel together, in chunks of at most
+        500; `timeout_s` and `wait_s` count from when an item's chunk is sent. An `Item` is stored only if
+        store=True stands here.
+        """
+        mailbox = self._replies.mailbox()
+        asked: list[Asked] = []
+        patience_s = timeout_s if wait_s is None else min(wait_s, timeout_s)
+        source = iter(items)
+        try:
+            while chunk := list(islice(source, CHUNK_ENTRIES)):
+                new = [self._asked(item, options, mailbox, timeout_s) for item in chunk]
+                asked += new
+                self._ask(lane, [each for each in new if each.error is None], mailbox, Patience(patience_s))
+            return [each.answer(timeout_s) for each in asked]
+        finally:
+            self._abandon(lane, mailbox, asked)
+
     def close(self) -> None:
-        """Close the connections, if this client opened them."""
+        """Stop waiting for replies, and close the connections if this client opened them."""
+        self._replies.close()
         if self._owned:
             self._redis.close()
 
@@ -152,74 +175,71 @@ class Client:
     ) -> None:
         self.close()
 
-    def _checked(self, item: Item | Mapping[str, object]) -> dict[str, str]:
-        fields = fields_of(item)
-        check_fields(fields, self._keys)
-        return fields
+    def _asked(
+        self, item: str | Item | Mapping[str, object], options: AskOptions, mailbox: Mailbox, timeout_s: float
+    ) -> Asked:
+        until_s = time.monotonic() + timeout_s
+        try:
+            found = question(item, options, stream=mailbox.stream, timeout_s=timeout_s, keys=self._keys)
+        except EntryError as error:
+            return Asked(None, until_s, error)
+        return Asked(found, until_s)
 
-    def _chunk(self, items: Iterable[Item | Mapping[str, object]]) -> list[_Prepared]:
-        """The next chunk: bounded in entries by `items`, in characters and in age here."""
-        chunk: list[_Prepared] = []
-        chars = 0
-        started: float | None = None
-        for item in items:
-            now = time.monotonic()
-            started = now if started is None else started
-            try:
-                fields = self._checked(item)
-            except EntryError as error:
-                chunk.append(_Prepared(item, None, error))
-            else:
-                chars += sum(map(len, fields.values()))
-                chunk.append(_Prepared(item, fields, None))
-            if chars >= CHUNK_CHARS or now - started >= LINGER_S:
-                break
-        return chunk
+    def _ask(self, lane: Lane, asked: Sequence[Asked], mailbox: Mailbox, patience: Patience) -> None:
+        """Send questions, as many as there is room for; what is not sent gets the error."""
+        left = deque(each for each in asked if each.question is not None)
+        try:
+            while left:
+                room = self._await_room(lane, patience)
+                batch = [left.popleft() for _ in range(min(room, len(left)))]
+                with mailbox.sending():
+                    entry_ids = self._add(lane, [each.question.fields for each in batch if each.question], patience)
+                    for each, entry_id in zip(batch, entry_ids, strict=True):
+                        each.entry_id = entry_id
+                        mailbox.expect(entry_id, each.future)
+        except FenliuError as error:
+            for each in asked:
+                if each.entry_id is None:
+                    each.error = error
 
-    def _await_room(self, lane: Lane, patience: _Patience) -> int:
+    def _abandon(self, lane: Lane, mailbox: Mailbox, asked: Iterable[Asked]) -> None:
+        """Wait for none of these any more; those that nobody needs then leave the inbox, as well as can be."""
+        unneeded = [
+            each.entry_id
+            for each in asked
+            if each.entry_id and mailbox.forget(each.entry_id) and each.question and each.question.disposable
+        ]
+        if unneeded:
+            with contextlib.suppress(redis.RedisError):
+                self._redis.xdel(self._keys.inbox(lane), *unneeded)
+
+    def _await_room(self, lane: Lane, patience: Patience) -> int:
         """How many entries the inbox has room for, at least 1. Asks Redis only when it may be full."""
-        room = self._inbox_bound - self._known_length.get(lane, self._inbox_bound)
-        while room <= 0:
+        while (room := self._room.left(lane)) <= 0:
             try:
-                length = self._length(lane)
-                room = self._inbox_bound - length
-                if room <= 0:
-                    raise InboxFullError(
-                        f"the {lane} inbox holds {length} entries and its bound is {self._inbox_bound}: "
-                        "enqueue later, wait, add workers or raise FENLIU_INBOX_BOUND"
-                    )
+                self._ask_length(lane)
+                if (room := self._room.left(lane)) > 0:
+                    break
+                raise self._room.full(lane)
             except (InboxFullError, InboxUnavailableError) as error:
-                patience.pause_or_raise(error)
+                time.sleep(patience.pause_s(error))
         return room
 
-    def _length(self, lane: Lane) -> int:
+    def _ask_length(self, lane: Lane) -> None:
         try:
-            length = int(self._redis.xlen(self._keys.inbox(lane)))
+            self._room.learn(lane, int(self._redis.xlen(self._keys.inbox(lane))))
         except redis.RedisError as error:
-            raise _translated(error) from error
-        self._known_length[lane] = length
-        return length
+            raise translated(error) from error
 
-    def _add(self, lane: Lane, entries: Sequence[Mapping[str, str]], patience: _Patience) -> list[str]:
+    def _add(self, lane: Lane, entries: Sequence[Mapping[str, str]], patience: Patience) -> list[str]:
         """Entry ids of `entries`, all of them added; those that Redis did not take are tried again."""
-        entry_ids: dict[int, str] = {}
-        left = list(range(len(entries)))
-        while left:
+        sending = Sending(entries)
+        while left := sending.left:
             try:
-                results = self._try_add(lane, [entries[place] for place in left])
-                failed: list[int] = []
-                for place, result in zip(left, results, strict=True):
-                    if isinstance(result, Exception):
-                        failed.append(place)
-                        problem = result
-                    else:
-                        entry_ids[place] = result.decode() if isinstance(result, bytes) else str(result)
-                left = failed
-                if failed:
-                    raise _translated(problem)
+                sending.settle(self._try_add(lane, left))
             except InboxUnavailableError as error:
-                patience.pause_or_raise(error)
-        return [entry_ids[place] for place in range(len(entries))]
+                time.sleep(patience.pause_s(error))
+        return sending.entry_ids
 
     def _try_add(self, lane: Lane, entries: Sequence[Mapping[str, str]]) -> list[object]:
         """One round trip: an entry id or an error for each entry. Learns the inbox's length by the way."""
@@ -231,53 +251,14 @@ class Client:
         try:
             *results, length = pipeline.execute(raise_on_error=False)
         except redis.RedisError as error:
-            self._known_length.pop(lane, None)
-            raise _translated(error) from error
-        if isinstance(length, int):
-            self._known_length[lane] = length
+            self._room.learn(lane, None)
+            raise translated(error) from error
+        self._room.learn(lane, length)
         return results
-
-
-class _Prepared(NamedTuple):
-    item: Item | Mapping[str, object]
-    fields: dict[str, str] | None
-    error: EntryError | None
-
-
-class _Patience:
-    """How long one call still waits, with growing pauses."""
-
-    def __init__(self, wait_s: float | None) -> None:
-        self._until = None if wait_s is None else time.monotonic() + wait_s
-        self._pause_s = 0.02
-
-    def pause_or_raise(self, error: FenliuError) -> None:
-        left_s = self._pause_s if self._until is None else self._until - time.monotonic()
-        if left_s <= 0:
-            raise error
-        time.sleep(min(self._pause_s, left_s))
-        self._pause_s = min(self._pause_s * 1.5, 0.5)
 
 
 def _connect(url: str) -> redis.Redis:
     try:
         return redis.Redis.from_url(url)
     except ValueError as error:
-        raise SetupError(f"the Redis URL is wrong: {error}") from None
-
-
-_REFUSED = (redis.AuthenticationError, redis.exceptions.AuthorizationError, redis.exceptions.NoPermissionError)
-_AWAY = (
-    redis.ConnectionError, redis.TimeoutError, redis.exceptions.OutOfMemoryError, redis.ReadOnlyError,
-    redis.exceptions.ClusterError, redis.exceptions.TryAgainError,
-)  # fmt: skip
-_AWAY_CODES = ("MISCONF", "NOREPLICAS")
-
-
-def _translated(error: Exception) -> FenliuError:
-    """What a Redis error means for somebody who enqueues."""
-    if isinstance(error, _REFUSED):
-        return SetupError(f"Redis refuses this client: {error}; check the user and password in the URL")
-    if isinstance(error, _AWAY) or str(error).startswith(_AWAY_CODES):
-        return InboxUnavailableError(f"Redis takes no entries now: {error}")
-    return SetupError(f"Redis refuses the entry: {error}; is the inbox's key used by something else?")
+        raise wrong_url(error) from None

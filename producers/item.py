@@ -46,8 +46,8 @@ class Item:
     store: bool = True
 
 
-class ItemOptions(TypedDict, total=False):
-    """The optional values of an Item, as keyword arguments."""
+class AskOptions(TypedDict, total=False):
+    """The optional values of an Item whose result is waited for."""
 
     source: str
     kind: Kind | str
@@ -56,13 +56,18 @@ class ItemOptions(TypedDict, total=False):
     created_at: datetime | None
     updated_at: datetime | None
     deadline: datetime | None
-    reply_to: str | None
     meta: Mapping[str, object] | None
     model: str | None
     labels: Sequence[str] | Mapping[str, object] | None
     template: str | None
     multi_label: bool
     store: bool
+
+
+class ItemOptions(AskOptions, total=False):
+    """The optional values of an Item, as keyword arguments."""
+
+    reply_to: str | None
 
 
 _OPTIONAL = (

@@ -10,9 +10,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from schemas.errors import Code, EntryError
+from schemas.errors import Code, EntryError, PermanentError
 from schemas.fields import (
     MAX_ID_CHARS,
     MAX_TEXT_CHARS,
@@ -203,3 +203,76 @@ def encode_reply(entry_id: str, identity: tuple[str, str], status: ReplyStatus, 
         "status": status.value,
         "result": json.dumps(result, ensure_ascii=False, separators=(",", ":")),
     }
+
+
+class TaskResult(NamedTuple):
+    """What the model says of a text, for one task. `scores` has every label; `stage` is who decided."""
+
+    label: str
+    score: float
+    scores: Mapping[str, float]
+    model: str
+    model_version: str
+    stage: str
+    infer_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A decoded reply. `result` is the JSON as it came: by task, and for a dead entry code, field and message."""
+
+    entry_id: str
+    source: str
+    id: str
+    status: ReplyStatus
+    result: Mapping[str, Any]
+
+    @property
+    def sentiment(self) -> TaskResult | None:
+        """The sentiment, where it was asked for."""
+        return self._of(Task.SENTIMENT)
+
+    @property
+    def routing(self) -> TaskResult | None:
+        """The labels that the text was routed among, where that was asked for."""
+        return self._of(Task.ROUTING)
+
+    @property
+    def team(self) -> str | None:
+        """The team that a ticket goes to; `triage` where the scores do not decide."""
+        team = self.result.get("assignment", {}).get("team")
+        return None if team is None else str(team)
+
+    def _of(self, task: Task) -> TaskResult | None:
+        found = self.result.get(task.value)
+        if found is None:
+            return None
+        return TaskResult(
+            found["label"], found["score"], found["scores"], found["model"], found["model_version"],
+            found["stage"], found["infer_ms"],
+        )  # fmt: skip
+
+    def dead_error(self) -> PermanentError:
+        """Why the entry of a reply with the status `dead` could not be classified."""
+        code, field_, message = (str(self.result.get(name, "")) for name in ("code", "field", "message"))
+        message = message.removeprefix(f"{field_}: ")
+        try:
+            return EntryError(Code(code), field_, message)
+        except ValueError:  # a code of later workers
+            return PermanentError(f"{code}: {field_}: {message}")
+
+
+def decode_reply(fields: Mapping[Any, Any]) -> Reply:
+    """The reply that a stream entry holds, as bytes or as text. Raises PermanentError if it is none."""
+    try:
+        given = {_text(name): _text(value) for name, value in fields.items()}
+        result = json.loads(given["result"])
+        if not isinstance(result, dict):
+            raise TypeError("its result is no object")
+        return Reply(given["entry_id"], given["source"], given["id"], ReplyStatus(given["status"]), result)
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        raise PermanentError(f"a reply that cannot be read: {error!r:.200}") from None
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
