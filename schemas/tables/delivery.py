@@ -8,6 +8,7 @@ from schemas.names import Announcement, DeliveryState
 from schemas.tables.columns import count, flag, json_column, metadata, moment, of_item, one_of, row_id
 
 # Written in the transaction that changes what it tells. `payload` holds no text of the item, which may be erased.
+# `fanned_out`: its deliveries are made. `delivered_at`: each of them is delivered or has failed for good.
 outbox = Table(
     "outbox",
     metadata,
@@ -19,8 +20,10 @@ outbox = Table(
     json_column("payload"),
     moment("created_at", now=True),
     moment("delivered_at", nullable=True),
+    flag("fanned_out", default=False),
     of_item(),
     one_of("kind", Announcement),
+    Index("ix_outbox_new", "id", postgresql_where=text("NOT fanned_out")),
     Index("ix_outbox_waiting", "id", postgresql_where=text("delivered_at IS NULL")),
     Index(None, "source", "item_id"),
     Index(None, "delivered_at"),
@@ -56,6 +59,18 @@ deliveries = Table(
     moment("created_at", now=True),
     one_of("state", DeliveryState),
     UniqueConstraint("outbox_id", "webhook_id", postgresql_nulls_not_distinct=True),
-    Index("ix_deliveries_waiting", "next_attempt_at", postgresql_where=text("state = 'waiting'")),
+    Index("ix_deliveries_failed", "outbox_id", "id", postgresql_where=text("state = 'failed'")),
+    Index(
+        "ix_deliveries_calls",
+        "webhook_id",
+        "next_attempt_at",
+        "outbox_id",
+        postgresql_where=text("state = 'waiting' AND webhook_id IS NOT NULL"),
+    ),
+    Index(
+        "ix_deliveries_streams",
+        "outbox_id",
+        postgresql_where=text("state = 'waiting' AND webhook_id IS NULL"),
+    ),
     Index(None, "webhook_id"),
 )
