@@ -12,7 +12,7 @@ from schemas.settings import Settings
 
 def configure_logging(settings: Settings) -> None:
     """Send structlog's and the standard library's events through one handler on stderr."""
-    console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
+    console = is_console(settings)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -41,3 +41,8 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level)
+
+
+def is_console(settings: Settings) -> bool:
+    """Whether lines are for people to read rather than JSON."""
+    return settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())

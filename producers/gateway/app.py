@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from importlib import metadata
 from typing import Any
 
@@ -15,8 +14,8 @@ from producers.gateway import docs, health, items, legacy, predict
 from producers.gateway.exchange import Exchanges
 from producers.gateway.gateway import opened
 from producers.gateway.metrics import Metrics
-from producers.gateway.openapi import describe
 from producers.gateway.problems import Problem, on_problem
+from producers.gateway.request_log import RequestLog
 from schemas.errors import FenliuError
 from schemas.settings import Settings
 
@@ -37,15 +36,14 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        openapi_url=docs.OPENAPI_PATH,
+        openapi_url=None,
         redirect_slashes=False,
     )
-    app.openapi = partial(describe, app)  # type: ignore[method-assign]  # FastAPI's own way to change the document
     # Most used first: routes are tried in order. Added one by one, since a router inside a router is slower to match.
     for router in (predict.router, legacy.router, items.router, health.router, docs.router):
         app.router.routes.extend(router.routes)
     for error in (Problem, FenliuError, HTTPException):
         app.add_exception_handler(error, on_problem)
     exchanges: Any = Exchanges
-    app.add_middleware(exchanges, metrics=measured)
+    app.add_middleware(exchanges, metrics=measured, request_log=RequestLog(settings))
     return app

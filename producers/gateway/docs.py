@@ -10,14 +10,23 @@ from fastapi import APIRouter
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
-router = APIRouter(include_in_schema=False)
+from producers.gateway.direct import DirectRoute
+from producers.gateway.openapi import describe
+
+router = APIRouter(route_class=DirectRoute, include_in_schema=False)
 
 OPENAPI_PATH = "/openapi.json"
 _STATIC = Path(__file__).with_name("static")
 _TYPES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 _NO_ICON = "data:,"
+
+
+@router.get(OPENAPI_PATH)
+async def openapi(request: Request) -> Response:
+    """The description for programs."""
+    return JSONResponse(describe(request.app))
 
 
 @router.get("/docs")
@@ -35,8 +44,9 @@ async def docs(request: Request) -> Response:
 
 
 @router.get("/docs/{name}")
-async def part(request: Request, name: str) -> Response:
+async def part(request: Request) -> Response:
     """One of the page's two files, packed for those who can unpack it."""
+    name = request.path_params["name"]
     if name not in _TYPES:
         raise HTTPException(404)
     packed = _packed(name)

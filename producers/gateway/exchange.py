@@ -5,6 +5,7 @@ Texts, keys and query strings are never logged.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from producers.gateway.metrics import Metrics
 from producers.gateway.problems import Kind, Problem, render
+from producers.gateway.request_log import RequestLog
 
 log: Any = structlog.get_logger("fenliu.gateway")
 
@@ -24,18 +26,19 @@ CALLER_GONE = 499
 """Status in logs and metrics of a request whose caller left before the answer; nobody is sent it."""
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+_IF_ANY = ("caller", "problem", "reason")
 _QUIET_ROUTES = frozenset(["/healthz", "/readyz", "/metrics"])
 
 
 class Exchange:
     """What is known of a request besides its body; kept in its ASGI scope under `exchange`."""
 
-    __slots__ = ("caller", "headers", "kind", "reason", "request_id")
+    __slots__ = ("caller", "headers", "problem", "reason", "request_id")
 
     def __init__(self, request_id: bytes) -> None:
         self.request_id = request_id
         self.headers: list[tuple[bytes, bytes]] = []
-        self.kind: str = ""
+        self.problem: str = ""
         self.caller: str = ""
         self.reason: str = ""
 
@@ -49,9 +52,10 @@ def exchange_of(scope: Any) -> Exchange:
 class Exchanges:
     """ASGI: gives every request its id, counts and logs it, and answers what nobody expected."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, request_log: RequestLog) -> None:
         self._app = app
         self._metrics = metrics
+        self._log = request_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -90,17 +94,17 @@ class Exchanges:
     def _note(self, scope: Scope, exchange: Exchange, status: int, seconds: float) -> None:
         route = scope.get("route")
         template = getattr(route, "path_format", NO_ROUTE)
-        self._metrics.observe(scope["method"], template, status, exchange.kind, seconds)
-        (log.debug if template in _QUIET_ROUTES else log.info)(
-            "request",
-            request_id=exchange.request_id.decode(),
-            method=scope["method"],
-            route=template,
-            status=status,
-            ms=round(seconds * 1000, 1),
-            **({"caller": exchange.caller} if exchange.caller else {}),
-            **({"problem": exchange.kind} if exchange.kind else {}),
-            **({"reason": exchange.reason} if exchange.reason else {}),
+        self._metrics.observe(scope["method"], template, status, exchange.problem, seconds)
+        self._log.write(
+            logging.DEBUG if template in _QUIET_ROUTES else logging.INFO,
+            {
+                "request_id": exchange.request_id.decode(),
+                "method": scope["method"],
+                "route": template,
+                "status": status,
+                "ms": round(seconds * 1000, 1),
+                **{name: value for name in _IF_ANY if (value := getattr(exchange, name))},
+            },
         )
 
 

@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from producers.async_client import AsyncClient
 from producers.gateway.admission import admit
 from producers.gateway.body import as_json, read, refuse_other_types, wrong
+from producers.gateway.direct import DirectRoute
 from producers.gateway.gateway import gateway_of
 from producers.gateway.leaving import unless_gone
 from producers.gateway.openapi import answer, body_of, secured
@@ -30,7 +31,7 @@ from schemas.names import Lane
 from worker.desk import items as desk
 from worker.desk.keys import Scope
 
-router = APIRouter()
+router = APIRouter(route_class=DirectRoute)
 
 _PATH = "/v1/items/"
 _SHOWN_ERRORS = 20

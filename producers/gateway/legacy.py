@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from producers.gateway.admission import admit
 from producers.gateway.body import read
+from producers.gateway.direct import DirectRoute
 from producers.gateway.gateway import gateway_of
 from producers.gateway.leaving import unless_gone
 from producers.gateway.openapi import answer, body_of
@@ -17,7 +18,7 @@ from producers.gateway.predict import SOURCE
 from schemas.fields import CONTROL, INVISIBLE
 from worker.desk.keys import Scope
 
-router = APIRouter()
+router = APIRouter(route_class=DirectRoute)
 
 HAPPY, ANGRY = "😄", "😠"
 _NO_TEXT = {"error": "缺少文本输入"}

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from producers.gateway.admission import admit
 from producers.gateway.body import as_model, read, refuse_other_types, wrong
+from producers.gateway.direct import DirectRoute
 from producers.gateway.gateway import gateway_of
 from producers.gateway.leaving import unless_gone
 from producers.gateway.openapi import answer, body_of
@@ -26,7 +27,7 @@ from schemas.messages import Reply
 from schemas.names import Task
 from worker.desk.keys import Scope
 
-router = APIRouter()
+router = APIRouter(route_class=DirectRoute)
 
 SOURCE = "http"
 _SHOWN = ("label", "score", "scores", "model", "model_version", "stage")

@@ -165,7 +165,7 @@ def as_part(error: FenliuError) -> dict[str, Any]:
 
 def render(problem: Problem, exchange: Exchange) -> Response:
     """The answer that carries it."""
-    exchange.kind = problem.kind.value
+    exchange.problem = problem.kind.value
     document = {
         "type": TYPE_PREFIX + problem.kind,
         "title": problem.title,
