@@ -1,0 +1,166 @@
+"""Rows of a query on any database that SQLAlchemy speaks to, in the order of a unique key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Engine, bindparam, column, create_engine, func, literal_column, select, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from producers.backfill.feed import Fed
+from producers.backfill.options import Options
+from producers.backfill.shape import Shape
+from schemas.errors import DatabaseUnavailableError, EntryError, SetupError, SourceError
+from schemas.settings import mask_url
+
+_FETCHED_ROWS = 1000
+_KEY_TYPES: dict[str, Callable[[Any], Any]] = {
+    "int": int,
+    "str": str,
+    "decimal": Decimal,
+    "uuid": UUID,
+    "datetime": datetime.fromisoformat,
+    "date": date.fromisoformat,
+}
+
+
+class QueryFeed:
+    """The rows of `options.query` after a key. Read through a cursor on the server, a thousand rows at a time.
+
+    A place is the key of the last row. Raises SetupError for a URL that cannot be used.
+    """
+
+    keeps_read_time = False
+    file = None
+    share_read = None
+
+    def __init__(self, options: Options, url: str) -> None:
+        self._options = options
+        self._key = options.key
+        self._engine, self._secrets = _engine(url)
+        self._dialect = self._engine.dialect.name
+
+    def rows(self, place: Mapping[str, Any], shape: Shape) -> Iterator[Fed]:
+        """The rows whose key is greater than that of `place`, in its order."""
+        columns = self._options.columns
+        known: dict[str, str | None] = {}
+        options: dict[str, Any] = {"stream_results": True, "max_row_buffer": _FETCHED_ROWS}
+        if self._dialect == "postgresql":
+            options["postgresql_readonly"] = True
+        before = None
+        try:
+            with self._engine.connect().execution_options(**options) as connection:
+                result = connection.execute(self._statement(place)).yield_per(_FETCHED_ROWS)
+                names = list(result.keys())
+                columns.check("the query", names)
+                if self._key not in names:
+                    raise SourceError(f"the query has no column {self._key!r} (columns: {', '.join(names)})")
+                at = names.index(self._key)
+                for number, row in enumerate(result, 1):
+                    key = row[at]
+                    if key == before:
+                        raise SourceError(f"the key {self._key} is {key!r} twice: --key must be unique")
+                    before = key
+                    try:
+                        values = dict(zip(names, row, strict=True))
+                        yield Fed(key, "", shape.entry(columns.fields("query", number, values, known)), None)
+                    except EntryError as error:
+                        yield Fed(key, f"{self._key} {key}", None, error)
+        except SQLAlchemyError as error:
+            raise self._translated(error) from None  # the driver's own message may hold the password
+
+    def place(self, mark: Any) -> dict[str, Any]:
+        """The key, with its type."""
+        return key_to_json(self._key, mark)
+
+    def total(self) -> int | None:
+        """Counted by the database."""
+        statement = select(func.count()).select_from(self._subquery())
+        try:
+            with self._engine.connect() as connection:
+                return int(connection.execute(statement).scalar_one())
+        except SQLAlchemyError as error:
+            raise self._translated(error) from None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._engine.dispose()
+
+    def _subquery(self) -> Any:
+        query = self._options.query.strip().rstrip(";")
+        escaped = re.sub(r":(?=\w)", r"\\:", query)  # text() would take :name for a parameter
+        return text(escaped).columns(column(self._key)).subquery("wanted")
+
+    def _statement(self, place: Mapping[str, Any]) -> Any:
+        wanted = self._subquery()
+        key = wanted.c[self._key]
+        last = key_from_json(place)
+        beyond = key.is_not(None) if last is None else key > bindparam("last", last)
+        return select(literal_column("wanted.*")).select_from(wanted).where(beyond).order_by(key)
+
+    def _translated(self, error: SQLAlchemyError) -> SourceError | DatabaseUnavailableError:
+        origin = error.orig if isinstance(error, DBAPIError) else error
+        said = (str(origin).strip().splitlines() or [type(error).__name__])[0]
+        for secret in self._secrets:
+            said = said.replace(secret, "****")
+        lost = isinstance(error, DBAPIError) and (error.connection_invalidated or _is_away(error))
+        return (DatabaseUnavailableError if lost else SourceError)(f"the source database says: {said}")
+
+
+def shown_url(url: str) -> str:
+    """A URL without its password. Raises SetupError if it is none."""
+    return mask_url(_parsed(url).render_as_string(hide_password=True))
+
+
+def key_to_json(name: str, key: Any) -> dict[str, Any]:
+    """A key as JSON. Raises SourceError for a type that has no order to go on from."""
+    kind = type(key).__name__.lower()
+    if kind not in _KEY_TYPES:
+        raise SourceError(f"the key {name} is a {type(key).__name__}; use a number, text, time or UUID")
+    if kind == "int":
+        return {"key": key, "type": kind}
+    return {"key": key.isoformat() if isinstance(key, date) else str(key), "type": kind}
+
+
+def key_from_json(place: Mapping[str, Any]) -> Any:
+    """The key that `key_to_json` wrote; None at the beginning."""
+    return _KEY_TYPES[place["type"]](place["key"]) if place else None
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise SetupError("the database URL cannot be read; write it as postgresql://user@host/name") from None
+    if parsed.drivername in {"postgresql", "postgres"}:
+        return parsed.set(drivername="postgresql+psycopg2")
+    return parsed
+
+
+def _engine(url: str) -> tuple[Engine, list[str]]:
+    parsed = _parsed(url)
+    secrets = [str(value) for value in (parsed.password, parsed.query.get("password")) if value]
+    try:
+        return create_engine(parsed, poolclass=NullPool), secrets
+    except NoSuchModuleError:
+        raise SetupError(f"no database is called {parsed.drivername!r}; such as postgresql or sqlite is") from None
+    except ModuleNotFoundError as error:
+        raise SetupError(f"this database needs the package {error.name}: install it beside Fenliu") from None
+
+
+def _is_away(error: DBAPIError) -> bool:
+    """Refused, shut down or cut off, as PostgreSQL and others tell it."""
+    state = getattr(error.orig, "pgcode", None)
+    if state is not None:
+        return str(state)[:2] in {"08", "57", "53", "40"}
+    said = str(error.orig).lower()
+    return type(error).__name__ in {"OperationalError", "InterfaceError"} and any(
+        word in said for word in ("connect", "closed", "refused", "timeout", "timed out", "locked", "terminat", "gone")
+    )
