@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -125,14 +125,15 @@ class Flusher:
         return taken
 
     async def _send(
-        self, tickets: Sequence[Ticket], deletions: Mapping[Lane, Sequence[str]], lanes: Iterable[Lane]
+        self, tickets: Sequence[Ticket], deletions: Mapping[Lane, Sequence[str]], lanes: Collection[Lane]
     ) -> list[object]:
         """One round trip: an answer for each ticket. Learns the length of `lanes` by the way."""
+        if not (tickets or deletions or lanes):
+            return []
         streams = self._keys.inboxes
         pipeline = self._server.pipeline(transaction=False)
         for ticket in tickets:
             pipeline.execute_command("XADD", streams[ticket.lane], "*", *chain.from_iterable(ticket.fields.items()))
-        lanes = list(lanes)
         for lane in lanes:
             pipeline.execute_command("XLEN", streams[lane])
         for lane, entry_ids in deletions.items():
