@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import labels, pipeline, producing, quantization_page, report, session, sink
+from benchmarks import gateway, labels, pipeline, producing, quantization_page, report, session, sink
 
 
 def _quantization() -> None:
@@ -26,6 +26,7 @@ BENCHMARKS = {
     "pipeline": lambda: pipeline.main([]),
     "producing": lambda: producing.main([]),
     "sink": lambda: sink.main([]),
+    "gateway": lambda: gateway.main([]),
 }
 ONLY_NAMED = {"quantization": _quantization}
 

@@ -12,7 +12,6 @@ measured: the worker's peak resident memory and how soon it is ready.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
@@ -27,17 +26,13 @@ from sqlalchemy import text as sql
 
 from benchmarks.machine import write_result
 from benchmarks.session import seconds_alone
-from benchmarks.stack import scratch_stack
+from benchmarks.stack import running_worker, scratch_stack, until
 from benchmarks.texts import distinct_texts
 from producers.client import Client
 from schemas.database import make_engine
 from schemas.settings import Settings, cpu_quota
 from worker.inference.classifier import Classifier
 from worker.inference.folder import find, model_homes
-from worker.pulse import workers
-
-POLL_S = 0.02
-LIMIT_S = 600.0
 
 
 def main(arguments: Sequence[str] = ()) -> None:
@@ -89,31 +84,17 @@ def _rounds(settings: Settings, texts: Sequence[str], rounds: int) -> dict[str, 
 
 def _through_the_pipeline(settings: Settings, texts: Sequence[str], number: int) -> dict[str, float]:
     """One round with a worker process of its own, from the first XADD to the last committed row."""
-    environment = os.environ | {
-        "FENLIU_HOME": str(settings.home),
-        "FENLIU_REDIS_URL": settings.redis_url,
-        "FENLIU_DATABASE_URL": settings.database_url,
-        "FENLIU_LOG_LEVEL": "WARNING",
-    }
     engine = make_engine(settings)
     begun = time.perf_counter()
-    worker = subprocess.Popen([sys.executable, "-m", "fenliu", "worker"], env=environment)
-    try:
-        with redis.Redis.from_url(settings.redis_url) as client:
-            _until(lambda: bool(workers(client, settings.keys)), worker)
-            ready_s = time.perf_counter() - begun
-            source = f"round-{number}"
-            sender = Client.from_settings(settings)
-            processor_before_s = sum(psutil.Process(worker.pid).cpu_times()[:2])
-            started = time.perf_counter()
-            sender.enqueue_many({"id": str(n), "text": text, "source": source} for n, text in enumerate(texts))
-            streams = list(settings.keys.inboxes.values())
-            _until(lambda: not any(client.xlen(key) for key in streams), worker)
-            seconds = time.perf_counter() - started
-            processor_s = sum(psutil.Process(worker.pid).cpu_times()[:2]) - processor_before_s
+    with running_worker(settings) as worker, redis.Redis.from_url(settings.redis_url) as client:
+        ready_s = time.perf_counter() - begun
+        processor_before_s = sum(psutil.Process(worker.pid).cpu_times()[:2])
+        seconds = worked_off(settings, client, worker, texts, f"round-{number}")
+        processor_s = sum(psutil.Process(worker.pid).cpu_times()[:2]) - processor_before_s
         statement = sql("SELECT count(*) FROM predictions WHERE source = :source AND current")
         with engine.connect() as connection:
-            rows = connection.execute(statement, {"source": source}).scalar_one()
+            rows = connection.execute(statement, {"source": f"round-{number}"}).scalar_one()
+        engine.dispose()
         if rows != len(texts):
             sys.exit(f"{rows} rows for {len(texts)} texts: the measurement is worth nothing")
         return {
@@ -122,18 +103,18 @@ def _through_the_pipeline(settings: Settings, texts: Sequence[str], number: int)
             "ready_s": ready_s,
             "peak_rss_mib": _peak_rss_mib(worker.pid),
         }
-    finally:
-        worker.terminate()
-        worker.wait(60)
-        engine.dispose()
 
 
-def _until(condition: Any, worker: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + LIMIT_S
-    while not condition():
-        if worker.poll() is not None or time.monotonic() > until:
-            sys.exit("the worker ended or is stuck: nothing was measured")
-        time.sleep(POLL_S)
+def worked_off(
+    settings: Settings, client: redis.Redis, worker: subprocess.Popen[bytes], texts: Sequence[str], source: str
+) -> float:
+    """Seconds from the first XADD of these texts until the inboxes are empty again, all committed."""
+    streams = list(settings.keys.inboxes.values())
+    with Client.from_settings(settings) as sender:
+        started = time.perf_counter()
+        sender.enqueue_many({"id": str(n), "text": text, "source": source} for n, text in enumerate(texts))
+        until(lambda: not any(client.xlen(key) for key in streams), worker)
+        return time.perf_counter() - started
 
 
 def _peak_rss_mib(pid: int) -> float:

@@ -110,6 +110,32 @@ def _sink(result: dict[str, Any]) -> str:
     )
 
 
+def _gateway(result: dict[str, Any]) -> str:
+    idle, busy = result["idle"], result["busy"]
+    rows = [
+        [
+            str(number),
+            f"{row['pipeline_texts_per_s']:.1f}",
+            f"{row['http_texts_per_s']:.1f}",
+            f"{row['share']:.3f}",
+            f"{row['http_ms']['p50']:.0f}",
+            f"{row['http_ms']['p95']:.0f}",
+        ]
+        for number, row in enumerate(busy["rounds"], 1)
+    ]
+    head = ["round", "pipeline, texts/s", "HTTP, texts/s", "share", "p50, ms", "p95, ms"]
+    return (
+        "## Over HTTP\n\n"
+        f"One caller on an idle machine, {idle['texts']} texts one after the other: p50 {idle['http_ms']['p50']:.2f} ms "
+        f"and p95 {idle['http_ms']['p95']:.2f} ms, where the\nmodel alone takes {idle['model_ms']['p50']:.2f} and "
+        f"{idle['model_ms']['p95']:.2f} ms for the same texts: **{idle['more_ms']:.2f} ms** more at the median "
+        f"(allowed: {idle['allowed_more_ms']:.0f}).\n\n"
+        f"{busy['callers']} callers of one text each, on the same CPUs as gateway, worker and servers, in turn with the "
+        f"pipeline.\nMedian share: **{busy['share_median']:.3f}** (allowed: {busy['allowed_share']}).\n\n"
+        + _table(head, rows)
+    )
+
+
 def _labels(result: dict[str, Any]) -> str:
     speeds = [
         [
@@ -152,6 +178,7 @@ SECTIONS = {
     "labels": _labels,
     "producing": _producing,
     "sink": _sink,
+    "gateway": _gateway,
 }
 
 if __name__ == "__main__":

@@ -1,17 +1,27 @@
-"""Servers of a benchmark's own: an embedded Redis and PostgreSQL in a folder that is gone afterwards."""
+"""Servers and processes of a benchmark's own: Redis and PostgreSQL in a folder that is gone afterwards, a worker."""
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import redis
 
 from schemas.settings import Settings
 from worker import processes
 from worker.migrate import migrate
+from worker.pulse import workers
 from worker.servers import PostgresServer, RedisServer, make_sockets_folder, remove_sockets_folder
+
+POLL_S = 0.02
+LIMIT_S = 600.0
+_STOP_S = 60
 
 
 @contextmanager
@@ -36,3 +46,38 @@ def scratch_stack() -> Iterator[Settings]:
                 process.send_signal(server.stop_signal)
                 process.wait(30)
             remove_sockets_folder(home, str(sockets))
+
+
+@contextmanager
+def running(settings: Settings, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`fenliu …` as a process of its own with these settings; stopped at the end."""
+    environment = os.environ | {
+        "FENLIU_HOME": str(settings.home),
+        "FENLIU_REDIS_URL": settings.redis_url,
+        "FENLIU_DATABASE_URL": settings.database_url,
+        "FENLIU_LOG_LEVEL": "WARNING",
+    }
+    process = subprocess.Popen([sys.executable, "-m", "fenliu", *arguments], env=environment)  # noqa: S603 - ours
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(_STOP_S)
+
+
+@contextmanager
+def running_worker(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker process that has its first heartbeat."""
+    with running(settings, "worker") as worker:
+        with redis.Redis.from_url(settings.redis_url) as client:
+            until(lambda: bool(workers(client, settings.keys)), worker)
+        yield worker
+
+
+def until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    """Wait for something that this process brings about; end the program if it never will."""
+    until_s = time.monotonic() + LIMIT_S
+    while not condition():
+        if process.poll() is not None or time.monotonic() > until_s:
+            sys.exit("a process ended or is stuck: nothing was measured")
+        time.sleep(POLL_S)

@@ -38,6 +38,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # /metrics and the log say it already
     )
     # Most used first: routes are tried in order. Added one by one, since a router inside a router is slower to match.
     for router in (predict.router, legacy.router, items.router, health.router, docs.router):
