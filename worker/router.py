@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from schemas.errors import ConditionError, DatabaseUnavailableError
 from schemas.labels import LabelSet
-from schemas.names import TRIAGE_TEAM, AssignmentStatus
+from schemas.names import TRIAGE_TEAM, AssignmentStatus, Stage
 from schemas.routes import Rule
 from worker import routes
 from worker.outcome import Assignment
@@ -127,3 +127,13 @@ def decide_by(rule: Rule) -> Assignment:
     why = why if len(why) <= _MOST_WHY_CHARS else why[: _MOST_WHY_CHARS - 1] + "…"
     status = AssignmentStatus.TRIAGE if rule.team == TRIAGE_TEAM else AssignmentStatus.AUTO
     return Assignment(rule.team, status, 1.0, why)
+
+
+def decided(
+    stage: str, label: str, scores: Mapping[str, float], *, labels: LabelSet, threshold: float, margin: float
+) -> Assignment:
+    """The decision that a stored result of routing led to: `decide` on its scores, or the team of its rule."""
+    if stage == Stage.RULE:
+        return Assignment(label, AssignmentStatus.TRIAGE if label == TRIAGE_TEAM else AssignmentStatus.AUTO, 1.0)
+    # Of equal scores the label's stood first, and Postgres keeps no order.
+    return decide({label: scores[label], **scores}, labels, threshold, margin)

@@ -87,7 +87,7 @@ def revise(engine: Engine, name: str, make: Callable[[RouteSet | None], RouteSet
     with translated(), engine.begin() as connection:
         # Two first versions of one name could not see each other; readers are not held up.
         connection.execute(text("LOCK TABLE route_sets IN SHARE ROW EXCLUSIVE MODE"))
-        current = _read(connection, name, None)
+        current = read_in(connection, name)
         route_set = make(current.route_set if current else None)
         changes = compare(current.route_set if current else None, route_set)
         if current and not changes:
@@ -132,7 +132,7 @@ def read(engine: Engine, name: str, version: int | None = None) -> StoredVersion
     Raises DatabaseUnavailableError, and ConditionError for rules that this release cannot read.
     """
     with translated(), engine.connect() as connection:
-        return _read(connection, name, version)
+        return read_in(connection, name, version)
 
 
 def current_version(engine: Engine, name: str) -> int | None:
@@ -186,7 +186,8 @@ def _by_team(route_set: RouteSet) -> dict[str, dict[str, Any]]:
     }
 
 
-def _read(connection: Connection, name: str, version: int | None) -> StoredVersion | None:
+def read_in(connection: Connection, name: str, version: int | None = None) -> StoredVersion | None:
+    """`read` in a transaction of the caller's."""
     which = route_sets.c.current if version is None else route_sets.c.version == version
     found = connection.execute(select(route_sets).where(route_sets.c.name == name, which)).one_or_none()
     if found is None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Engine, event, text, update
 
 from schemas.database import make_engine
-from schemas.errors import DatabaseUnavailableError
+from schemas.errors import ConditionError, DatabaseUnavailableError
 from schemas.labels import Label, LabelSet
-from schemas.routes import RouteSet, read_routes_file
+from schemas.routes import RouteSet, Rule, read_routes_file
 from schemas.settings import Settings
+from schemas.tables import route_sets
 from tests.conftest import Fenliu
 from worker import routes
 from worker.router import Router, RouteSetVersion
@@ -78,6 +80,41 @@ def test_what_changes_is_told_team_by_team() -> None:
     } == {(change.kind, change.team) for change in routes.compare(old, new)}
     assert (ChangeKind.REORDERED,) == tuple(each.kind for each in routes.compare(old, route_set(SHIPPING, BILLING)))
     assert () == routes.compare(old, old)
+
+
+def test_rules_are_part_of_the_version(engine: Engine) -> None:
+    # Given a set with a rule
+    rule = Rule.of('meta.plan == "enterprise"', "账单")
+    ruled = RouteSet("default", LabelSet((BILLING, SHIPPING)), rules=(rule,))
+    applied = routes.apply(engine, ruled, "mei")
+    assert ChangeKind.RULES is applied.changes[-1].kind
+    stored = routes.read(engine, "default")
+    assert stored is not None
+    assert (ruled, rule.when) == (stored.route_set, stored.route_set.rules[0].when)
+    # when it is spaced otherwise, then nothing changes; when its team changes, a new version
+    respaced = Rule.of("meta.plan=='enterprise'", "账单")
+    assert () == routes.apply(engine, RouteSet("default", ruled.labels, rules=(respaced,)), "mei").changes
+    other = Rule.of(rule.when, "物流")
+    (change,) = routes.apply(engine, RouteSet("default", ruled.labels, rules=(other,)), "mei").changes
+    assert {"rules": ((rule.as_written(),), (other.as_written(),))} == change.fields
+
+
+def test_the_router_follows_rules_and_keeps_what_it_knows_if_it_cannot_read_new_ones(engine: Engine) -> None:
+    # Given a router that knows a version with rules
+    rules = (Rule.of('meta.plan == "enterprise"', "账单"),)
+    routes.apply(engine, RouteSet("default", LabelSet((BILLING,)), rules=rules), "x")
+    router = Router(engine, poll_s=0)
+    known = router.resolve("default")
+    assert RouteSetVersion("default", 1, LabelSet((BILLING,)), rules) == known
+    # when a newer release writes rules in words that this one does not know
+    routes.apply(engine, route_set(SHIPPING), "x")
+    with engine.begin() as connection:
+        unknown = [{"when": "text matches 'a'", "team": "物流"}]
+        connection.execute(update(route_sets).where(route_sets.c.current).values(rules=unknown))
+    # then it goes on with what it knows, and a router that knows nothing says why
+    assert known is router.resolve("default")
+    with pytest.raises(ConditionError, match="matches"):
+        Router(engine, poll_s=0).resolve("default")
 
 
 def test_concurrent_applies_queue(settings: Settings) -> None:
@@ -204,9 +241,11 @@ def test_apply_and_show_on_the_command_line(fenliu: Fenliu, tmp_path: Path) -> N
     same = fenliu("routes", "apply", str(file), "--json")
     assert {"name": "support", "version": 1, "changes": []} == json.loads(same.stdout)
 
-    file.write_text(file.read_text().replace("0.4", "0.5"))
+    rules = "rules: [{when: 'meta.plan == 5', team: 账单}]\n"
+    file.write_text(rules + file.read_text().replace("0.4", "0.5"))
     changed = fenliu("routes", "apply", str(file))
     assert "~ 账单: threshold 0.4 → 0.5" in changed.stdout
+    assert "+ rule meta.plan == 5 → 账单" in changed.stdout
 
     shown = json.loads(fenliu("routes", "show", "support", "--json").stdout)
     assert (2, True) == (shown["version"], shown["current"])
@@ -216,15 +255,18 @@ def test_apply_and_show_on_the_command_line(fenliu: Fenliu, tmp_path: Path) -> N
     assert not shown["teams"]["旧"]["enabled"]
     old = json.loads(fenliu("routes", "show", "support", "--version", "1", "--json").stdout)
     assert (0.4, "mei") == (old["teams"]["账单"]["threshold"], old["created_by"])
-    assert "[SEP] team" in fenliu("routes", "show").stdout
+    as_table = fenliu("routes", "show").stdout
+    assert "[SEP] team" in as_table
+    assert "meta.plan == 5" in as_table
 
 
 def test_what_show_prints_can_be_applied(fenliu: Fenliu, engine: Engine, tmp_path: Path) -> None:
     wanted = route_set(BILLING, SHIPPING, disabled=frozenset(["物流"]))
+    wanted = replace(wanted, rules=(Rule.of("meta.vip == true", "账单"), Rule.of('text contains "x"', "triage")))
     routes.apply(engine, wanted, "x")
     shown = json.loads(fenliu("routes", "show", "--json").stdout)
     file = tmp_path / "routes.json"
-    file.write_text(json.dumps({name: shown[name] for name in ("route_set", "teams")}))
+    file.write_text(json.dumps({name: shown[name] for name in ("route_set", "rules", "teams")}))
     assert wanted == read_routes_file(file)
 
 
@@ -237,6 +279,7 @@ def test_what_show_prints_can_be_applied(fenliu: Fenliu, engine: Engine, tmp_pat
         ("teams: {}", "has no label"),
         ("a: {desc: x}", "unknown key 'desc'"),
         ("a: x\na: y", "stands twice"),
+        ("teams: {a: x}\nrules: [{when: meta.b = 1, team: a}]", "rule 1: '=' has no meaning here; write == to compare"),
     ],
 )
 def test_a_wrong_file_changes_nothing(

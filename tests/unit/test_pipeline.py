@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import Code
+from schemas.errors import Code, ConditionError
 from schemas.labels import Label, LabelSet
 from schemas.messages import RawEntry
 from schemas.names import AssignmentStatus, Lane, Stage, Task
+from schemas.routes import Rule
 from schemas.settings import Settings
 from tests.models import Home
 from worker.inference.classifier import Classifier
-from worker.outcome import Dead, Done, Expired
+from worker.outcome import Assignment, Dead, Done, Expired
 from worker.pipeline import Pipeline
 from worker.router import RouteSetVersion
 from worker.shelf import Shelf
@@ -207,6 +208,73 @@ def test_a_label_too_long_for_its_model_is_a_dead_letter_and_spares_its_neighbou
     assert isinstance(good, Done)
     assert (Code.BAD_LABELS, field) == (bad.code, bad.field)
     assert "label '物流'" in bad.message
+
+
+def test_a_rule_decides_before_the_model_which_is_not_asked(pipeline: Pipeline, sets: Sets) -> None:
+    # Given rules, one of which names triage
+    rules = Rule.of('meta.plan == "enterprise"', "大客户"), Rule.of('source == "test"', "triage")
+    sets.sets["ruled"] = RouteSetVersion("ruled", 4, TEAMS, rules)
+    # When tickets come to which the first rule, the second, both and none apply
+    ruled = {"kind": "ticket", "route_set": "ruled"}
+    outcomes = pipeline(
+        [
+            _raw(1, **ruled, meta='{"plan": "enterprise"}'),
+            _raw(2, **ruled, source="test"),
+            _raw(3, **ruled, source="test", plan="enterprise"),  # an unknown field is meta, too
+            _raw(4, **ruled),
+            _raw(5, tasks="routing", route_set="ruled", plan="enterprise"),
+        ],
+        NOW,
+    )
+    # Then the first that holds decides, with full score, as the model in production, by this version
+    done = [outcome for outcome in outcomes if isinstance(outcome, Done)]
+    routings = [outcome.predictions[-1] for outcome in done]
+    assert ["大客户", "triage", "大客户", "大客户"] == [routings[each].label for each in (0, 1, 2, 4)]
+    for each in (0, 1, 2, 4):
+        routing = routings[each]
+        assert (Stage.RULE, 1.0, {routing.label: 1.0}) == (routing.stage, routing.score, dict(routing.scores))
+        assert ("tiny", "1", True, 4, 0.0) == (
+            routing.model, routing.model_version, routing.production, routing.route_set_version, routing.infer_ms,
+        )  # fmt: skip
+    assert Stage.ENCODER == routings[3].stage
+    auto, triage = (outcome.assignment for outcome in done[:2])
+    assert Assignment("大客户", AssignmentStatus.AUTO, 1.0, 'rule: meta.plan == "enterprise"') == auto
+    assert Assignment("triage", AssignmentStatus.TRIAGE, 1.0, 'rule: source == "test"') == triage
+    # And sentiment is found where it is asked for
+    assert [2, 2, 2, 2, 1] == [len(outcome.predictions) for outcome in done]
+
+
+def test_a_rule_spares_the_model_its_labels(pipeline: Pipeline, sets: Sets, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a model that cannot score labels, when a rule decides, then nobody notices
+    def fail(*_: object) -> None:
+        raise AssertionError("the model was asked")
+
+    monkeypatch.setattr(Shelf, "prepared", fail)
+    sets.sets["ruled"] = RouteSetVersion("ruled", 4, TEAMS, (Rule.of('kind == "ticket"', "大客户"),))
+    (outcome,) = pipeline([_raw(kind="ticket", route_set="ruled")], NOW)
+    assert isinstance(outcome, Done)
+
+
+def test_who_asks_another_model_hears_it_and_no_rule(pipeline: Pipeline, sets: Sets) -> None:
+    sets.sets["ruled"] = RouteSetVersion("ruled", 4, TEAMS, (Rule.of('kind == "ticket"', "大客户"),))
+    (outcome,) = pipeline([_raw(kind="ticket", route_set="ruled", model="other/1")], NOW)
+    assert isinstance(outcome, Done)
+    assert (Stage.ENCODER, 4) == (outcome.predictions[1].stage, outcome.predictions[1].route_set_version)
+
+
+def test_rules_that_cannot_be_read_are_a_dead_letter(
+    pipeline: Pipeline, sets: Sets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a route set that a newer release has written
+    def refuse(_: str) -> None:
+        raise ConditionError("expected and, or, or the end, not matches")
+
+    monkeypatch.setattr(sets, "resolve", refuse)
+    bad, good = pipeline([_raw(1, kind="ticket"), _raw(2)], NOW)
+    assert isinstance(bad, Dead)
+    assert isinstance(good, Done)
+    assert (Code.UNKNOWN_ROUTE_SET, "route_set") == (bad.code, bad.field)
+    assert "'default' has rules that cannot be read: expected and" in bad.message
 
 
 def test_no_entries_no_outcomes(pipeline: Pipeline) -> None:

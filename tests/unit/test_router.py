@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.labels import Label, LabelSet
-from schemas.names import TRIAGE_TEAM, AssignmentStatus
+from schemas.names import TRIAGE_TEAM, AssignmentStatus, Stage
+from schemas.routes import Rule
 from worker.outcome import Assignment
-from worker.router import decide
+from worker.router import decide, decide_by, decided
 
 LABELS = LabelSet((Label("账单"), Label("物流", threshold=0.8), Label("售后", threshold=0.0)))
 
@@ -42,3 +43,26 @@ def test_a_stricter_rule_sends_no_ticket_out_of_triage(
     loose, strict = decide(scores, LABELS, threshold, 0), decide(scores, LABELS, threshold, margin)
     assert strict.team in {loose.team, TRIAGE_TEAM}
     assert max(scores.values()) == loose.score == strict.score
+
+
+@given(st.dictionaries(st.sampled_from(LABELS.names), st.floats(0, 1), min_size=1), st.floats(0, 1), st.floats(0, 1))
+def test_what_is_stored_leads_to_the_decision_that_was_made(
+    scores: dict[str, float], threshold: float, margin: float
+) -> None:
+    # Given scores in the order of the model, and as Postgres gives them back
+    descending = dict(sorted(scores.items(), key=lambda each: -each[1]))
+    shuffled = dict(sorted(scores.items()))
+    label = next(iter(descending))
+    assert decide(descending, LABELS, threshold, margin) == decided(
+        Stage.ENCODER, label, shuffled, labels=LABELS, threshold=threshold, margin=margin
+    )
+
+
+@pytest.mark.parametrize("team", ["账单", TRIAGE_TEAM])
+def test_a_rule_decides_for_good(team: str) -> None:
+    by_rule = decide_by(Rule.of("meta.a == " + "1" * 300, team))
+    status = AssignmentStatus.TRIAGE if team == TRIAGE_TEAM else AssignmentStatus.AUTO
+    assert (team, status, 1.0) == (by_rule.team, by_rule.status, by_rule.score)
+    assert (200, "rule: meta.a == 111", "…") == (len(by_rule.why), by_rule.why[:19], by_rule.why[-1])
+    stored = decided(Stage.RULE, team, {team: 1.0}, labels=LABELS, threshold=1.0, margin=1.0)
+    assert (team, status, 1.0) == (stored.team, stored.status, stored.score)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +18,7 @@ from schemas.errors import Code, FenliuError
 from schemas.settings import load_settings
 from schemas.stack import connected
 from worker import inbox
+from worker.cli.since import since_time
 from worker.desk import dead_letters
 from worker.desk.dead_letters import DeadLetter, Filter
 
@@ -29,7 +30,6 @@ _Source = Annotated[str | None, typer.Option("--source", help="Those of this sou
 _Since = Annotated[str | None, typer.Option("--since", help="Those of the last 90s, 30m, 12h or 7d, or since a time.")]
 _All = Annotated[bool, typer.Option("--all", help="All of them.")]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 @app.command("list")
@@ -44,7 +44,7 @@ def list_(
     as_json: _AsJson = False,
 ) -> None:
     """List dead letters, newest first. With --json: one object a line, with the raw fields."""
-    which = Filter(ids or (), code, source, _time(since), replayed)
+    which = Filter(ids or (), code, source, since_time(since), replayed)
     engine = make_engine(connected(load_settings()))
     found = dead_letters.find(engine, which, limit=limit)
     if as_json:
@@ -82,7 +82,7 @@ def replay(
     They keep the time of the first entry, so that what is newer stays. What is
     still wrong makes a new dead letter.
     """
-    which = _chosen(Filter(ids or (), code, source, _time(since), again), everything)
+    which = _chosen(Filter(ids or (), code, source, since_time(since), again), everything)
     settings = connected(load_settings())
     sent = 0
     try:
@@ -109,7 +109,7 @@ def drop(
     as_json: _AsJson = False,
 ) -> None:
     """Delete dead letters for good."""
-    which = _chosen(Filter(ids or (), code, source, _time(since), replayed), everything)
+    which = _chosen(Filter(ids or (), code, source, since_time(since), replayed), everything)
     dropped = dead_letters.drop(make_engine(connected(load_settings())), which)
     typer.echo(json.dumps({"dropped": dropped}) if as_json else f"{dropped} dropped")
 
@@ -119,18 +119,6 @@ def _chosen(which: Filter, everything: bool) -> Filter:
     if narrowed == everything:
         raise typer.BadParameter("say which: --id, --code, --source, --since, or else --all")
     return which
-
-
-def _time(value: str | None) -> datetime | None:
-    if value is None:
-        return None
-    try:
-        if value[-1:] in _UNITS and value[:-1].isdecimal():
-            return datetime.now(UTC) - timedelta(**{_UNITS[value[-1]]: int(value[:-1])})
-        moment = datetime.fromisoformat(value)
-    except (ValueError, OverflowError):
-        raise typer.BadParameter(f"{value!r} is no time; use 12h, 7d or 2026-01-31T08:00+08:00") from None
-    return moment if moment.tzinfo else moment.astimezone()
 
 
 def _as_json(letter: DeadLetter) -> dict[str, Any]:

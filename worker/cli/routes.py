@@ -1,4 +1,4 @@
-"""`fenliu routes`: apply a routes file, show what is applied."""
+"""`fenliu routes`: apply a routes file, show what is applied. Testing one is `worker.cli.route_trial`'s."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ from schemas.routes import read_routes_file
 from schemas.settings import load_settings
 from schemas.stack import connected
 from worker import routes
+from worker.cli import route_trial
 from worker.routes import Applied, Change, ChangeKind, StoredVersion
 
 app = typer.Typer(help="Route sets: the teams that tickets are routed among.", no_args_is_help=True)
+app.command("test")(route_trial.test)
 
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _MARKS = {ChangeKind.ADDED: "+", ChangeKind.REMOVED: "-", ChangeKind.CHANGED: "~"}
@@ -31,11 +33,11 @@ _MARKS = {ChangeKind.ADDED: "+", ChangeKind.REMOVED: "-", ChangeKind.CHANGED: "~
 
 @app.command()
 def apply(
-    file: Annotated[Path, typer.Argument(help="YAML or JSON: teams with description, examples, threshold.")],
+    file: Annotated[Path, typer.Argument(help="YAML or JSON: teams with description, examples, threshold; rules.")],
     by: Annotated[str | None, typer.Option(help="Who applies it. Default: the user's name.")] = None,
     as_json: _AsJson = False,
 ) -> None:
-    """Make the teams of a file the current version of their route set.
+    """Make the teams and rules of a file the current version of their route set.
 
     Workers follow within seconds. Nothing is changed if the current version is
     the same already.
@@ -54,7 +56,7 @@ def show(
     version: Annotated[int | None, typer.Option(help="Default: the current one.")] = None,
     as_json: _AsJson = False,
 ) -> None:
-    """Show the teams of a route set, or the list of sets where there are several."""
+    """Show the teams and rules of a route set, or the list of sets where there are several."""
     engine = _engine()
     if name is None and version is None:
         summaries = routes.list_sets(engine)
@@ -82,14 +84,27 @@ def _print_applied(applied: Applied, teams: int) -> None:
         return
     typer.echo(f"route set {applied.name}: version {applied.version} is current, {teams} teams")
     for change in applied.changes:
-        typer.echo(f"  {_described(change)}")
+        for line in _described(change):
+            typer.echo(f"  {line}")
 
 
-def _described(change: Change) -> str:
+def _described(change: Change) -> list[str]:
     if change.kind is ChangeKind.REORDERED:
-        return "~ the order of the teams"
+        return ["~ the order of the teams"]
+    if change.kind is ChangeKind.RULES:
+        return _rule_changes(*change.fields["rules"])
     fields = "; ".join(_field_change(name, before, after) for name, (before, after) in change.fields.items())
-    return f"{_MARKS[change.kind]} {change.team}" + (f": {fields}" if fields else "")
+    return [f"{_MARKS[change.kind]} {change.team}" + (f": {fields}" if fields else "")]
+
+
+def _rule_changes(before: tuple[dict[str, str], ...], after: tuple[dict[str, str], ...]) -> list[str]:
+    added = [f"+ rule {_rule(each)}" for each in after if each not in before]
+    removed = [f"- rule {_rule(each)}" for each in before if each not in after]
+    return added + removed or ["~ the order of the rules"]
+
+
+def _rule(rule: dict[str, str]) -> str:
+    return f"{' '.join(rule['when'].split())} → {rule['team']}"
 
 
 def _field_change(name: str, before: Any, after: Any) -> str:
@@ -119,6 +134,7 @@ def _as_json(stored: StoredVersion) -> dict[str, Any]:
         "current": stored.current,
         "created_at": stored.created_at.isoformat(),
         "created_by": stored.created_by,
+        "rules": [rule.as_written() for rule in stored.route_set.rules],
         "teams": {
             label.name: {
                 "description": label.description,
@@ -137,6 +153,11 @@ def _print_version(stored: StoredVersion) -> None:
         f"route set {stored.route_set.name}, version {stored.version} ({state}), "
         f"applied {stored.created_at:%F %R}Z by {stored.created_by or 'unknown'}"
     )
+    if stored.route_set.rules:
+        rules = Table("rule", "when", "team")
+        for number, rule in enumerate(stored.route_set.rules, 1):
+            rules.add_row(*map(Text, (str(number), " ".join(rule.when.split()), rule.team)))
+        Console().print(rules)
     table = Table("team", "description", "examples", "threshold")
     for label in stored.route_set.labels.labels:
         off = " (disabled)" if label.name in stored.route_set.disabled else ""
