@@ -23,7 +23,7 @@ _EVENTS = {
 class Rollup:
     """A rollup table: its keys and its whole-numbered sums, as expressions on a row of the summed table.
 
-    `reads` names the columns that the expressions take from the row, `joined` what else is in FROM.
+    `reads` names the columns that the expressions take from the row.
     """
 
     name: str
@@ -31,11 +31,10 @@ class Rollup:
     sums: Mapping[str, str]
     reads: Sequence[str]
     where: str = "true"
-    joined: str = ""
 
     def adding(self, rows: str, sign: str = "") -> str:
         """The statement that adds the sums of `rows`, or with the sign "-" takes them away."""
-        return self._insert(f"{rows} AS r", [f"{sign}sum({each})" for each in self.sums.values()])
+        return self._insert(rows, [f"{sign}sum({each})" for each in self.sums.values()])
 
     def changing(self, removed: str, added: str) -> str:
         """The statement that takes the sums of `removed` away and adds those of `added`, where they differ."""
@@ -49,7 +48,7 @@ class Rollup:
         values = ", ".join([*self.keys.values(), *sums])
         groups = ", ".join(str(number) for number in range(1, len(self.keys) + 1))
         return (
-            f"INSERT INTO {self.name} ({columns}) SELECT {values} FROM {rows} {self.joined}"  # noqa: S608 - constants
+            f"INSERT INTO {self.name} ({columns}) SELECT {values} FROM {rows}"  # noqa: S608 - constants
             f" WHERE {self.where} GROUP BY {groups}"
         )
 
@@ -83,7 +82,7 @@ class Kept:
 
     def _body(self, event: str) -> str:
         if event == "TRUNCATE":
-            return "".join(f"    TRUNCATE {rollup.name};\n" for rollup in self.rollups)
+            return f"    TRUNCATE {', '.join(_tables([self]))};\n"
         rows = "removed" if event == "DELETE" else "added"
         lines = [f"IF NOT EXISTS (SELECT FROM {rows}) THEN RETURN NULL; END IF"]
         for rollup in self.rollups:
@@ -101,9 +100,9 @@ def create_rebuild(tables: Sequence[Kept]) -> None:
     """Create the function `rollup_rebuild()`, which makes all sums anew while writers wait. It returns nothing."""
     names = ", ".join(kept.table for kept in tables)
     statements = [f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE"]
+    statements += [f"DELETE FROM {name}" for name in _tables(tables)]  # noqa: S608 - constants
     for kept in tables:
-        for rollup in kept.rollups:
-            statements += [f"TRUNCATE {rollup.name}", rollup.adding(kept.table)]
+        statements += [rollup.adding(kept.table) for rollup in kept.rollups]
     body = "".join(f"    {statement};\n" for statement in statements)
     op.execute(f"CREATE FUNCTION rollup_rebuild() RETURNS void LANGUAGE plpgsql AS $$\nBEGIN\n{body}END\n$$")
     op.execute(
@@ -115,3 +114,7 @@ def create_rebuild(tables: Sequence[Kept]) -> None:
 def drop_rebuild() -> None:
     """Drop it."""
     op.execute("DROP FUNCTION rollup_rebuild()")
+
+
+def _tables(kept: Sequence[Kept]) -> list[str]:
+    return sorted({rollup.name for each in kept for rollup in each.rollups})

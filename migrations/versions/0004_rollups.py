@@ -15,7 +15,7 @@ down_revision = "0003"
 
 # What is NaN or beyond all bounds must not stop a row from being stored.
 _SCORE = "round(least(greatest(score, 0), 1) * 1e9)::integer"
-_MS = "least(greatest(ms, 0), 1e9)"
+_GROWTH = "1.1::double precision"
 
 
 def _bin(unit: str, moment: str) -> str:
@@ -29,21 +29,24 @@ SENTIMENT = Rollup(
     reads=("item_created_at", "source", "label", "score", "current", "task"),
     where="current AND task = 'sentiment'",
 )
-# A bucket's upper end is 1.05 times its lower end; all up to 0.1 ms share one.
-LATENCY = Rollup(
-    "rollup_latency",
-    {
-        "hour": _bin("hour", "created_at"),
-        "task": "task",
-        "lane": "lane",
-        "measure": "measure",
-        "bucket": f"ceil(ln(greatest({_MS}, 0.1)) / ln(1.05::double precision))::integer",
-    },
-    {"results": "1", "us_sum": f"round({_MS} * 1000)::bigint"},
-    reads=("created_at", "task", "lane", "queue_ms", "infer_ms"),
-    where="created_at >= now() - interval '8 days'",
-    joined="CROSS JOIN LATERAL (VALUES ('queue', queue_ms), ('infer', infer_ms)) AS m (measure, ms)",
-)
+# A bucket's upper end is 1.1 times its lower end; all up to 0.1 ms share one.
+LATENCIES = [
+    Rollup(
+        "rollup_latency",
+        {
+            "hour": _bin("hour", "created_at"),
+            "task": "task",
+            "lane": "lane",
+            "measure": f"'{measure}'",
+            "bucket": f"ceil(ln({bounded}) / ln({_GROWTH}))::integer",
+        },
+        {"results": "1"},
+        reads=("created_at", "task", "lane", f"{measure}_ms"),
+        where="created_at >= now() - interval '8 days'",
+    )
+    for measure in ("queue", "infer")
+    for bounded in [f"least(greatest({measure}_ms, 0.1), 1e12)"]
+]
 THROUGHPUT = Rollup(
     "rollup_throughput",
     {"minute": _bin("minute", "received_at"), "kind": "kind", "state": "state", "lane": "lane"},
@@ -63,7 +66,8 @@ ROUTING = Rollup(
     reads=("item_created_at", "source", "team", "status", "score"),
 )
 # In the order in which writers take their locks.
-KEPT = (Kept("items", [THROUGHPUT]), Kept("predictions", [SENTIMENT, LATENCY]), Kept("assignments", [ROUTING]))
+KEPT = (Kept("items", [THROUGHPUT]), Kept("predictions", [SENTIMENT, *LATENCIES]), Kept("assignments", [ROUTING]))
+_TABLES = {rollup.name: rollup for kept in KEPT for rollup in kept.rollups}
 
 _BEFORE = {view.name: view for view in views_of("0002_dashboard_views")}
 
@@ -158,8 +162,8 @@ LATENCY_VIEW = View(
     "dash_latency",
     "How long results took, per hour, task and inbox, over the last 7 days. Percentiles are within 5 percent.",
     _BEFORE["dash_latency"].columns | {"lane": "The inbox the items came through: live or bulk."},
-    # A percentile is the mean of the first bucket at which its share of the results is reached.
-    """
+    # A percentile is the middle, by ratio, of the first bucket at which its share of the results is reached.
+    f"""
     SELECT hour, task, sum(results) FILTER (WHERE measure = 'queue')::bigint AS results,
            min(ms) FILTER (WHERE measure = 'queue' AND upto >= 0.50 * total) AS queue_ms_p50,
            min(ms) FILTER (WHERE measure = 'queue' AND upto >= 0.95 * total) AS queue_ms_p95,
@@ -169,13 +173,12 @@ LATENCY_VIEW = View(
            min(ms) FILTER (WHERE measure = 'infer' AND upto >= 0.99 * total) AS infer_ms_p99,
            lane
     FROM (
-        SELECT hour, task, lane, measure, results, us_sum / results / 1e3 AS ms,
+        SELECT hour, task, lane, measure, results, power({_GROWTH}, bucket - 0.5::double precision) AS ms,
                sum(results) OVER (PARTITION BY hour, task, lane, measure ORDER BY bucket
                                   ROWS UNBOUNDED PRECEDING) AS upto,
                sum(results) OVER (PARTITION BY hour, task, lane, measure) AS total
         FROM (
-            SELECT hour, task, lane, measure, bucket, sum(results)::double precision AS results,
-                   sum(us_sum)::double precision AS us_sum
+            SELECT hour, task, lane, measure, bucket, sum(results)::double precision AS results
             FROM rollup_latency
             WHERE hour >= date_bin('1 hour', now() - interval '7 days', '2000-01-01 00:00:00+00')
             GROUP BY hour, task, lane, measure, bucket
@@ -183,7 +186,7 @@ LATENCY_VIEW = View(
         ) AS buckets
     ) AS histogram
     GROUP BY hour, task, lane
-    """,
+    """,  # noqa: S608 - a constant
 )
 THROUGHPUT_VIEW = View(
     "dash_throughput",
@@ -235,9 +238,9 @@ def upgrade() -> None:
         ("ix_predictions_current_stored", ["created_at"]),
     ):
         op.create_index(op.f(name), "predictions", columns, postgresql_where=sa.text("current"))
+    for rollup in _TABLES.values():
+        _create_rollup_table(rollup)
     for kept in KEPT:
-        for rollup in kept.rollups:
-            _create_rollup_table(rollup)
         kept.create()
     create_rebuild(KEPT)
     op.execute("SELECT rollup_rebuild()")
@@ -254,8 +257,8 @@ def downgrade() -> None:
     drop_rebuild()
     for kept in KEPT:
         kept.drop()
-        for rollup in kept.rollups:
-            op.drop_table(rollup.name)
+    for name in _TABLES:
+        op.drop_table(name)
     for name in ("ix_predictions_current_stored", "ix_predictions_current_source_time", "ix_predictions_current_time"):
         op.drop_index(op.f(name), table_name="predictions")
     op.create_index(op.f("ix_predictions_created_at"), "predictions", ["created_at"])

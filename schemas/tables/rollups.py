@@ -3,7 +3,7 @@
 Every statement on a summed table adds rows of what it changed, with negative numbers for what it took away; what a
 key stands at is the sum of all its rows. No row is ever changed, and so no writer waits for another here.
 `worker.rollup` folds them into one row per key, which is `folded`. Numbers are whole, so that what is taken away
-leaves nothing behind: scores in billionths, times in microseconds. The triggers are in `migrations`.
+leaves nothing behind: scores are in billionths. The triggers are in `migrations`.
 """
 
 from __future__ import annotations
@@ -71,7 +71,6 @@ rollup_latency = Table(
     Column("measure", Text, nullable=False),
     Column("bucket", Integer, nullable=False),
     _sum("results"),
-    _sum("us_sum"),
     flag("folded", default=False),
     Index(None, "hour", "task", "lane", "measure", "bucket"),
 )
