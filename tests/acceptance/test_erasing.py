@@ -11,7 +11,7 @@ from tests.conftest import ROOT, environment, fenliu_command
 from tests.integration.stored import keys_with, tables_with
 
 SECRET = "我住在幸福路十二号"
-LONG = "快递三天了还没有到，物流信息一直不更新，客服也不回复。" * 600
+LONG = "快递三天了还没有到，物流信息一直不更新，客服也不回复。" * 300
 
 
 def test_erased_in_the_middle_of_a_batch_nothing_of_it_is_left(place: Place) -> None:

@@ -1,0 +1,59 @@
+"""Jobs beside the worker: started, logged, collected, ended."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from schemas.settings import Settings
+from worker.desk.schedules import Launch
+from worker.jobs import Jobs
+
+LAUNCH = Launch("settings", ("settings",), 7)
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Iterator[Jobs]:
+    jobs = Jobs(Settings(home=tmp_path, tick_s=7.5, prefix="other"))
+    yield jobs
+    jobs.end()
+
+
+def children() -> list[psutil.Process]:
+    return psutil.Process().children()
+
+
+def until_collected() -> None:
+    """Every job is waited for by a thread of its own."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("job "):
+            thread.join(60)
+
+
+def test_a_job_has_the_workers_settings_a_log_and_leaves_no_zombie(jobs: Jobs, tmp_path: Path) -> None:
+    # Given settings that do not come from the environment, when a job is started
+    assert jobs.start(LAUNCH)
+    until_collected()
+    # Then its log says what it did with them, and its process is gone
+    log = (tmp_path / "logs" / "settings.log").read_text()
+    assert (True, True) == ("7.5" in log, "other" in log)
+    assert [] == children()
+
+
+def test_a_job_ends_with_its_worker_and_none_starts_after(jobs: Jobs) -> None:
+    # Given a job that has only just begun
+    assert jobs.start(LAUNCH)
+    # When the worker stops, then what still runs is told and ended
+    assert [LAUNCH] == jobs.end()
+    until_collected()
+    assert [] == children()
+    assert not jobs.start(LAUNCH)
+
+
+def test_a_log_that_cannot_be_written_is_said_and_harms_nobody(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("a file")
+    assert not Jobs(Settings(home=tmp_path)).start(LAUNCH)
