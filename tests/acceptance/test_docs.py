@@ -18,7 +18,15 @@ from schemas.settings import Settings
 from schemas.stack import connected
 from tests.conftest import ROOT
 
-DOCS = ["README.md", "docs/inbox.md", "docs/zero-shot.md", "docs/schedules.md", "docs/retention.md"]
+DOCS = [
+    "README.md",
+    "docs/inbox.md",
+    "docs/zero-shot.md",
+    "docs/routing.md",
+    "docs/schedules.md",
+    "docs/retention.md",
+    "docs/delivery.md",
+]
 MAKE_TARGETS_OF_CI = {"demo", "test", "lint"}
 
 REDIS_CLI = """#!{python}

@@ -189,7 +189,7 @@ def test_the_command(fenliu: Fenliu, engine: Engine, store: Any, tmp_path: Path)
     assert 0 == shown.returncode
     for said in (
         "3 tickets of route set default",
-        "1 are decided by a rule",
+        "decided by a rule: 1",
         "people decided 1 of them: as stored 0 (0%) agree, with this file 0 (0%)",
         "stored results are 3 by tiny/0, and not by tiny/1",
     ):

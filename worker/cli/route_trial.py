@@ -124,7 +124,7 @@ def _print(file: Path, route_set: RouteSet, past: list[PastTicket], trial: Trial
         if count or what == "stay":
             typer.echo(f"{count:>8} {what}")
     if route_set.rules:
-        typer.echo(f"{trial.by_rule} are decided by a rule")
+        typer.echo(f"decided by a rule: {trial.by_rule}")
     _print_people(trial)
     _print_made_by(trial, model)
     console = Console()
