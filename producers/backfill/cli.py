@@ -1,4 +1,4 @@
-"""`fenliu backfill`: start, resume, status, cancel, list."""
+"""`fenliu backfill`: start, resume, status, cancel, list; schedules are `producers.backfill.schedule_cli`'s."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +19,7 @@ from producers.backfill.ledger import Record
 from producers.backfill.options import ITEMS, URL_VARIABLE, Options, absolute
 from producers.backfill.queries import shown_url
 from producers.backfill.running import clients, open_feed, run
+from producers.backfill.schedule_cli import schedule_app
 from producers.backfill.shown import as_table, lines_of, report_lines
 from producers.backfill.stopping import StoppedError
 from producers.sources import STDIN, Format
@@ -28,6 +29,8 @@ from schemas.settings import load_settings
 from schemas.stack import connected
 
 app = typer.Typer(no_args_is_help=True, help="Pour old rows into the bulk inbox, resumable anywhere.")
+
+_NICE = 5
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _NoWait = Annotated[bool, typer.Option("--no-wait", help="Return when all is enqueued; `resume` makes the report.")]
@@ -215,9 +218,14 @@ def list_(as_json: _Json = False) -> None:
         typer.echo(line)
 
 
+app.add_typer(schedule_app(start, read_options), name="schedule")
+
+
 @contextmanager
 def _stoppable(backfill_id: int) -> Iterator[None]:
-    """Says how to go on after a signal, and exits as a process that it ended."""
+    """Gives way to other processes; says how to go on after a signal, and exits as a process that it ended."""
+    with suppress(OSError):
+        os.nice(_NICE)
     try:
         yield
     except StoppedError as error:

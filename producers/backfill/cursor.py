@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import redis
@@ -93,7 +94,7 @@ class Cursor:
                 raise InboxFullError(f"the bulk inbox holds {length} entries and its bound is {bound}")
             pipe.multi()
             for fields in entries:
-                pipe.execute_command("XADD", self._inbox, "*", *(part for pair in fields.items() for part in pair))
+                pipe.execute_command("XADD", self._inbox, "*", *chain.from_iterable(fields.items()))
             pipe.hset(self._key, _STATE, wanted)
             pipe.set(self._lease, self._name, px=LEASE_MS)
             answers = pipe.execute()

@@ -97,7 +97,9 @@ class Options:
     def as_json(self) -> dict[str, Any]:
         """What differs from the defaults."""
         defaults = Options(origin="")
-        return {name: value for name, value in asdict(self).items() if value != getattr(defaults, name)}
+        return {
+            name: value for name, value in asdict(self).items() if name == "origin" or value != getattr(defaults, name)
+        }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Options:

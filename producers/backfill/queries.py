@@ -139,6 +139,8 @@ def _parsed(url: str) -> URL:
         parsed = make_url(url)
     except ArgumentError:
         raise SetupError("the database URL cannot be read; write it as postgresql://user@host/name") from None
+    if "@" in (parsed.host or ""):
+        raise SetupError("the database URL has more than one @: write those of the password as %40")
     if parsed.drivername in {"postgresql", "postgres"}:
         return parsed.set(drivername="postgresql+psycopg2")
     return parsed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -36,7 +35,6 @@ from schemas.errors import (
 from schemas.names import BackfillState
 from schemas.settings import Settings
 
-_NICE = 5
 _REDIS_TIMEOUT_S = 30
 _STATEMENT_TIMEOUT_S = 600
 
@@ -80,13 +78,11 @@ def run(
     wait: bool = True,
     force: bool = False,
 ) -> Mapping[str, Any] | None:
-    """Run a backfill in this process, which gives way to others; the report, None if not waited for.
+    """Run a backfill in this process; the report, None if not waited for.
 
     Raises StoppedError after SIGINT or SIGTERM, and what `Runner.run` raises. Whatever it is, the table says so,
     and the backfill can be resumed unless it has been cancelled.
     """
-    with contextlib.suppress(OSError):
-        os.nice(_NICE)
     with Stop() as stop, Display() as display:
         runner = Runner(settings, engine, Cursor(client, settings.keys, record.id), record, opener, stop, display)
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from producers.backfill.options import Options
+from producers.backfill.plain import PlainRows
 from producers.item import fields_of
 from schemas.messages import check_fields
 from schemas.names import DEFAULT_SOURCE, TASKS_OF_KIND, Keys, Kind
@@ -20,11 +21,14 @@ class Shape:
         self._keys = keys
         self._defaults = tuple(options.defaults.items()) + ((("updated_at", read_at),) if read_at else ())
         self._fixed = options.fixed
+        self._plain = PlainRows()
 
     def entry(self, row: Mapping[str, object]) -> dict[str, str]:
         """The fields of a row's entry. Raises EntryError."""
-        fields = fields_of(row)
-        check_fields(fields, self._keys)
+        fields = self._plain.fields(row)
+        if fields is None:
+            fields = fields_of(row)
+            check_fields(fields, self._keys)
         for name, value in self._defaults:
             fields.setdefault(name, value)
         if self._fixed:
