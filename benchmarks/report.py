@@ -126,12 +126,12 @@ def _gateway(result: dict[str, Any]) -> str:
     head = ["round", "pipeline, texts/s", "HTTP, texts/s", "share", "p50, ms", "p95, ms"]
     return (
         "## Over HTTP\n\n"
-        f"One caller on an idle machine, {idle['texts']} texts one after the other: p50 {idle['http_ms']['p50']:.2f} ms "
-        f"and p95 {idle['http_ms']['p95']:.2f} ms, where the\nmodel alone takes {idle['model_ms']['p50']:.2f} and "
-        f"{idle['model_ms']['p95']:.2f} ms for the same texts: **{idle['more_ms']:.2f} ms** more at the median "
-        f"(allowed: {idle['allowed_more_ms']:.0f}).\n\n"
-        f"{busy['callers']} callers of one text each, on the same CPUs as gateway, worker and servers, in turn with the "
-        f"pipeline.\nMedian share: **{busy['share_median']:.3f}** (allowed: {busy['allowed_share']}).\n\n"
+        f"One caller on an idle machine, {idle['texts']} texts one after the other: p50 "
+        f"{idle['http_ms']['p50']:.2f} ms and p95 {idle['http_ms']['p95']:.2f} ms, where the\nmodel alone takes "
+        f"{idle['model_ms']['p50']:.2f} and {idle['model_ms']['p95']:.2f} ms for the same texts: "
+        f"**{idle['more_ms']:.2f} ms** more at the median (allowed: {idle['allowed_more_ms']:.0f}).\n\n"
+        f"{busy['callers']} callers of one text each, on the same CPUs as gateway, worker and servers, in turn with "
+        f"the pipeline.\nMedian share: **{busy['share_median']:.3f}** (allowed: {busy['allowed_share']}).\n\n"
         + _table(head, rows)
     )
 

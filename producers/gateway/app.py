@@ -45,6 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.router.routes.extend(router.routes)
     for error in (Problem, FenliuError, HTTPException):
         app.add_exception_handler(error, on_problem)
+    app.state.metrics = measured
     exchanges: Any = Exchanges
     app.add_middleware(exchanges, metrics=measured, request_log=RequestLog(settings))
     return app

@@ -34,8 +34,11 @@ class KeyRing:
     is known counts until it is stale; then requests fail, since a key may have been revoked.
     """
 
-    def __init__(self, look: Callable[[Collection[int]], Keyholders]) -> None:
+    def __init__(
+        self, look: Callable[[Collection[int]], Keyholders], now_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._look = look
+        self._now_s = now_s
         self._known = _NONE
         self._by_prefix: dict[str, list[Keyholder]] = {}
         self._looked_at_s = float("-inf")
@@ -54,7 +57,7 @@ class KeyRing:
         await self._freshen()
         found = self._find(secret)
         # A key that was just made must work at once; a flood of wrong ones must not reach the database.
-        if found is None and time.monotonic() - self._tried_at_s > _RETRY_S:
+        if found is None and self._now_s() - self._tried_at_s > _RETRY_S:
             await self._look_now()
             found = self._find(secret)
         if found is not None:
@@ -79,16 +82,16 @@ class KeyRing:
         return None
 
     def _note_use(self, key_id: int) -> None:
-        now_s = time.monotonic()
+        now_s = self._now_s()
         if now_s - self._noted_at_s.get(key_id, float("-inf")) >= _NOTE_USE_EVERY_S:
             self._noted_at_s[key_id] = now_s
             self._used.add(key_id)
 
     async def _freshen(self) -> None:
-        age_s = time.monotonic() - self._looked_at_s
+        age_s = self._now_s() - self._looked_at_s
         if age_s > STALE_S:
             await self._look_now()
-        elif age_s > FRESH_S and time.monotonic() - self._tried_at_s > _RETRY_S:
+        elif age_s > FRESH_S and self._now_s() - self._tried_at_s > _RETRY_S:
             self._start_looking()
 
     async def _look_now(self) -> None:
@@ -97,13 +100,13 @@ class KeyRing:
 
     def _start_looking(self) -> asyncio.Task[None]:
         if self._looking is None or self._looking.done():
-            self._tried_at_s = time.monotonic()
+            self._tried_at_s = self._now_s()
             self._looking = asyncio.create_task(self._look_once())
             self._looking.add_done_callback(_log_failure)
         return self._looking
 
     async def _look_once(self) -> None:
-        begun_s = time.monotonic()
+        begun_s = self._now_s()
         used, self._used = self._used, set()
         try:
             self._known = await asyncio.to_thread(self._look, used)
