@@ -1,4 +1,4 @@
-"""Entries in, outcomes out: decode, check the deadline, choose model and labels, classify, decide.
+"""Entries in, outcomes out: decode, tokenize; check the deadline, choose model and labels, classify, decide.
 
 Writes nothing and acknowledges nothing. Scores come from `worker.inference`, teams from `worker.router`.
 """
@@ -17,10 +17,17 @@ from schemas.messages import Entry, RawEntry, decode, entry_time, identity_of
 from schemas.names import Stage, Task
 from schemas.routes import Rule, first_rule
 from schemas.settings import Settings
+from worker.draft import Draft, Work
 from worker.inference.classifier import Classifier, Job, Result, Scores
+from worker.inference.tokenizer import IdArray
 from worker.outcome import Assignment, Dead, Done, Expired, Outcome, Prediction
 from worker.router import RouteSetVersion, decide, decide_by
 from worker.shelf import Shelf
+
+_TOKENS_PER_ENTRY = 8
+"""Special tokens, a prefix, and what an entry costs however short it is."""
+
+_BYTES_PER_TOKEN = 4.5  # Chinese in UTF-8 and English alike, by XLM-R's vocabulary and its like
 
 
 class Routes(Protocol):
@@ -55,24 +62,45 @@ class Pipeline:
         self._on_progress = on_progress
 
     def __call__(self, entries: Sequence[RawEntry], now: datetime) -> list[Outcome]:
-        """One outcome for each entry, in order; `now` is UTC, at the time of this call.
+        """`read` and `classify` in one."""
+        return self.classify(self.read(entries), now)
+
+    def read(self, entries: Sequence[RawEntry]) -> list[Draft]:
+        """One draft for each entry, in order."""
+        read = [self._decoded(raw) for raw in entries]
+        texts = {n: entry.text for n, entry in enumerate(read) if isinstance(entry, Entry) and entry.model is None}
+        try:
+            ids = dict(zip(texts, self._shelf.production.encode(list(texts.values())), strict=True))
+        except InferenceError:
+            ids = {}  # one of them breaks the tokenizer: `classify` finds out which
+        return [_draft(raw, entry, ids.get(n)) for n, (raw, entry) in enumerate(zip(entries, read, strict=True))]
+
+    def _decoded(self, raw: RawEntry) -> Entry | Dead:
+        try:
+            return decode(raw, self._settings.keys)
+        except EntryError as error:
+            return _dead(raw, error)
+
+    def classify(self, drafts: Sequence[Draft], now: datetime) -> list[Outcome]:
+        """One outcome for each draft, in order; `now` is UTC, at the time of this call.
 
         What expires while others are prepared or in their model never reaches its own.
         Raises DatabaseUnavailableError when a route set is needed that was never read.
         """
         called_s = time.monotonic()
-        outcomes: list[Outcome | None] = [None] * len(entries)
+        outcomes: list[Outcome | None] = [None] * len(drafts)
         work: list[_Work] = []
         route_sets: dict[str, RouteSetVersion | None] = {}
-        for position, raw in enumerate(entries):
-            try:
-                entry = decode(raw, self._settings.keys)
-                if entry.deadline is not None and entry.deadline <= now:
-                    outcomes[position] = Expired(entry)
-                else:
-                    work.append(self._prepare(position, entry, route_sets))
-            except EntryError as error:
-                outcomes[position] = Dead(raw, error.code, error.field, str(error), identity_of(raw))
+        for position, draft in enumerate(drafts):
+            if isinstance(draft.read, Dead):
+                outcomes[position] = draft.read
+            elif _is_late(draft.read, now):
+                outcomes[position] = Expired(draft.read)
+            else:
+                try:
+                    work.append(self._prepare(position, draft.read, draft.ids, route_sets))
+                except EntryError as error:
+                    outcomes[position] = _dead(draft.raw, error)
         by_model: dict[str, list[_Work]] = {}
         for item in work:
             by_model.setdefault(item.classifier.manifest.id, []).append(item)
@@ -86,13 +114,15 @@ class Pipeline:
             infer_ms = (time.perf_counter() - started) * 1000 / len(group)
             for item, result in zip(group, results, strict=True):
                 outcomes[item.position] = (
-                    _failed(entries[item.position], result)
+                    _failed(drafts[item.position].raw, result)
                     if isinstance(result, InferenceError)
                     else self._done(item, result, now, infer_ms)
                 )
         return [outcome for outcome in outcomes if outcome is not None]
 
-    def _prepare(self, position: int, entry: Entry, route_sets: dict[str, RouteSetVersion | None]) -> _Work:
+    def _prepare(
+        self, position: int, entry: Entry, ids: IdArray | None, route_sets: dict[str, RouteSetVersion | None]
+    ) -> _Work:
         try:
             classifier = self._shelf.classifier(entry.model)
         except ModelError as error:
@@ -118,7 +148,7 @@ class Pipeline:
                     field = "labels" if routes is None else "route_set"
                     raise EntryError(Code.BAD_LABELS, field, str(error)) from error
         # Of a ticket that a rule decides and whose sentiment nobody wants, nothing is asked.
-        job = Job(entry.text, Task.SENTIMENT in entry.tasks, prepared, entry.multi_label)
+        job = Job(entry.text, Task.SENTIMENT in entry.tasks, prepared, entry.multi_label, ids)
         return _Work(position, entry, classifier, job, routes, rule)
 
     def _route_set(self, name: str, known: dict[str, RouteSetVersion | None]) -> RouteSetVersion:
@@ -176,11 +206,23 @@ class Pipeline:
         )
 
 
+def _draft(raw: RawEntry, read: Entry | Dead, ids: IdArray | None) -> Draft:
+    if isinstance(read, Dead):
+        return Draft(raw, read, Work(), 0.0)
+    work = Work(Task.ROUTING in read.tasks, read.labels is not None, read.model is not None)
+    tokens = len(read.text.encode()) / _BYTES_PER_TOKEN if ids is None else len(ids)
+    return Draft(raw, read, work, _TOKENS_PER_ENTRY + tokens, ids)
+
+
+def _is_late(entry: Entry, now: datetime) -> bool:
+    return entry.deadline is not None and entry.deadline <= now
+
+
 def _in_time(work: Sequence[_Work], now: datetime, outcomes: list[Outcome | None]) -> list[_Work]:
     """Those whose deadline has not passed; the others have their outcome."""
     in_time = []
     for item in work:
-        if item.entry.deadline is not None and item.entry.deadline <= now:
+        if _is_late(item.entry, now):
             outcomes[item.position] = Expired(item.entry)
         else:
             in_time.append(item)
@@ -198,6 +240,10 @@ def _classified(
             return [error]
         half = len(work) // 2
         return _classified(classifier, work[:half], on_progress) + _classified(classifier, work[half:], on_progress)
+
+
+def _dead(raw: RawEntry, error: EntryError) -> Dead:
+    return Dead(raw, error.code, error.field, str(error), identity_of(raw))
 
 
 def _failed(raw: RawEntry, error: InferenceError) -> Dead:

@@ -21,10 +21,11 @@ from schemas.errors import Code, InboxUnavailableError
 from schemas.messages import RawEntry, identity_of
 from schemas.names import Lane
 from schemas.settings import Settings
+from worker.draft import Draft
 from worker.held import Held
 from worker.inbox import Inbox
 from worker.outcome import Dead, Done, Outcome
-from worker.pace import Pace
+from worker.pace import Pace, by_size
 from worker.settling import Patience, Settling, StoppingError, Write
 from worker.share import Share
 
@@ -38,24 +39,29 @@ MOST_WRITTEN_ENTRIES: Final = 128
 
 
 class Classify(Protocol):
-    """Entries in, outcomes out; `worker.pipeline.Pipeline` in production."""
+    """Entries in, outcomes out, in two steps; `worker.pipeline.Pipeline` in production."""
 
-    def __call__(self, entries: Sequence[RawEntry], now: datetime) -> list[Outcome]:
-        """One outcome for each entry, in order."""
+    def read(self, entries: Sequence[RawEntry]) -> list[Draft]:
+        """One draft for each entry, in order."""
+
+    def classify(self, drafts: Sequence[Draft], now: datetime) -> list[Outcome]:
+        """One outcome for each draft, in order."""
 
 
 class _Hand:
     """One batch while it is worked off. `rest`: not settled yet; `finished`: of these, what the model is done with."""
 
-    def __init__(self, batch: Sequence[RawEntry]) -> None:
+    def __init__(self, batch: Sequence[RawEntry], poison_after: int) -> None:
         self.rest = {(entry.lane, entry.entry_id): entry for entry in batch}
         self.finished: list[tuple[RawEntry, Outcome]] = []
         self.received_at = datetime.now(UTC)
         self.begun_s = time.monotonic()
         self.finished_since_s = 0.0
         self.let_live_first = False
+        self.suspect = any(entry.deliveries > poison_after for entry in batch)
 
     def finish(self, entries: Sequence[RawEntry], outcomes: Sequence[Outcome]) -> None:
+        """These have an outcome now."""
         if not self.finished:
             self.finished_since_s = time.monotonic()
         self.finished += zip(entries, outcomes, strict=True)
@@ -101,7 +107,7 @@ class Slot:
 
     def _work(self, batch: Sequence[RawEntry]) -> None:
         """As `work`. Raises StoppingError after the rest has been given back."""
-        hand = _Hand(batch)
+        hand = _Hand(batch, self._settings.poison_after)
         try:
             for lane in Lane:
                 of_lane = [entry for entry in batch if entry.lane is lane]
@@ -117,30 +123,38 @@ class Slot:
             self._held.remove(list(hand.rest.values()))
 
     def _work_part(self, lane: Lane, part: Sequence[RawEntry], hand: _Hand) -> None:
-        waiting = self._pace.sorted(part)
+        waiting = by_size(self._drafts(part, hand))
         while waiting:
             portion = self._pace.portion(waiting)
             if lane is Lane.BULK:
-                self._let_live_first(portion, hand)
+                self._let_live_first(len(portion), hand)
                 if self._overstays(hand):
                     self._settle(hand)
-                    self._give_back(hand, waiting)
+                    self._give_back(hand, [draft.raw for draft in waiting])
                     return
             self._share.taken(lane, len(portion))
-            hand.finish(portion, self._patiently(partial(self._classified, portion)))
+            hand.finish([draft.raw for draft in portion], self._patiently(partial(self._classified, portion)))
             del waiting[: len(portion)]
             if len(hand.finished) >= MOST_WRITTEN_ENTRIES or self._kept_long(hand):
                 self._settle(hand)
         self._settle(hand)
 
-    def _let_live_first(self, portion: Sequence[RawEntry], hand: _Hand) -> None:
-        """Work off the live entries that wait, before the next `portion` of bulk, as far as bulk's share allows.
+    def _drafts(self, part: Sequence[RawEntry], hand: _Hand) -> list[Draft]:
+        """What is to go through the model; what ended its worker too often is finished without."""
+        limit = 2 * self._settings.poison_after
+        poison = [entry for entry in part if entry.deliveries > limit]
+        hand.finish(poison, [_poisoned(entry) for entry in poison])
+        with self._held.in_model():
+            return self._classify.read([entry for entry in part if entry.deliveries <= limit])
+
+    def _let_live_first(self, entries: int, hand: _Hand) -> None:
+        """Work off the live entries that wait, before the next `entries` of bulk, as far as bulk's share allows.
 
         Not before a suspect, for which all other slots stand still.
         """
-        if any(entry.deliveries > self._settings.poison_after for entry in portion):
+        if hand.suspect:
             return
-        while not (self._stopping.is_set() or self._share.bulk_first(len(portion)) or self._overstays(hand)):
+        while not (self._stopping.is_set() or self._share.bulk_first(entries) or self._overstays(hand)):
             try:
                 live = self._inbox.read(Lane.LIVE, self._settings.batch_entries)
             except InboxUnavailableError:
@@ -158,17 +172,14 @@ class Slot:
             if self._kept_long(hand):
                 self._settle(hand)
 
-    def _classified(self, portion: Sequence[RawEntry]) -> list[Outcome]:
-        limit = 2 * self._settings.poison_after
-        sound = [entry for entry in portion if entry.deliveries <= limit]
+    def _classified(self, portion: Sequence[Draft]) -> list[Outcome]:
         begun_s = time.perf_counter()
         with self._held.in_model():
-            outcomes = self._classify(sound, datetime.now(UTC))
+            outcomes = self._classify.classify(portion, datetime.now(UTC))
         took_ms = (time.perf_counter() - begun_s) * 1000
-        pairs = list(zip(sound, outcomes, strict=True))
-        self._pace.learn([entry for entry, outcome in pairs if isinstance(outcome, Done)], took_ms)
-        by_entry = {id(entry): outcome for entry, outcome in pairs}
-        return [by_entry[id(entry)] if id(entry) in by_entry else _poisoned(entry) for entry in portion]
+        pairs = zip(portion, outcomes, strict=True)
+        self._pace.learn([draft for draft, outcome in pairs if isinstance(outcome, Done)], took_ms)
+        return outcomes
 
     def _overstays(self, hand: _Hand) -> bool:
         """Whether live has kept this slot for so long that it should come free: dead workers' entries wait for that."""

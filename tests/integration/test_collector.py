@@ -17,6 +17,7 @@ from schemas.messages import RawEntry, decode
 from schemas.names import GROUP, Lane, ReplyStatus
 from schemas.settings import Settings
 from worker.collector import Collector
+from worker.draft import Draft, Work
 from worker.held import Held
 from worker.inbox import Inbox, connect
 from worker.outcome import Dead, Done, Outcome
@@ -45,7 +46,7 @@ class Harness:
         slot = Slot(
             inbox=self.inbox,
             held=self.held,
-            classify=self._classify,
+            classify=self,
             write=self._write,
             pace=pace or Pace(1e9),
             share=share,
@@ -67,7 +68,13 @@ class Harness:
     def _submit(self, run: Callable[[], None]) -> None:
         self._pool.submit(run)
 
-    def _classify(self, entries: Sequence[RawEntry], now: datetime) -> list[Outcome]:
+    def read(self, entries: Sequence[RawEntry]) -> list[Draft]:
+        """Every entry counts for one token."""
+        return [Draft(entry, decode(entry, self.settings.keys), Work(), 1.0) for entry in entries]
+
+    def classify(self, drafts: Sequence[Draft], now: datetime) -> list[Outcome]:
+        """Finds nothing in any of them."""
+        entries = [draft.raw for draft in drafts]
         with self._lock:
             self.batches.append(list(entries))
         self.in_model(entries)

@@ -5,7 +5,7 @@ Sentiment and every way to score labels share one of these, so that those who wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from worker.inference.model import Model, Pass
 from worker.inference.tokenizer import IdArray
@@ -21,6 +21,10 @@ class TextBatch:
         self._texts = texts
         self._ids: dict[Model, dict[int, IdArray]] = {}
         self._passes: dict[Model, Pass] = {}
+
+    def know(self, model: Model, ids: Mapping[int, IdArray]) -> None:
+        """These texts' token ids for a model have been worked out before."""
+        self._ids.setdefault(model, {}).update(ids)
 
     def ids(self, model: Model, which: Sequence[int]) -> list[IdArray]:
         """Token ids of the texts `which` for a model. Raises InferenceError."""

@@ -7,7 +7,7 @@ retries, is the caller's matter.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from worker.inference.model import Model
 from worker.inference.pair import PairScorer
 from worker.inference.scores import Scores, ranked
 from worker.inference.sentiment import probabilities
+from worker.inference.tokenizer import IdArray
 from worker.inference.zero_shot import LabelScorer, PreparedLabels
 
 __all__ = ["Classifier", "Job", "PreparedLabels", "Result", "Scores"]
@@ -31,12 +32,16 @@ __all__ = ["Classifier", "Job", "PreparedLabels", "Result", "Scores"]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is asked about one text: its sentiment, its label among `labels`, or both."""
+    """What is asked about one text: its sentiment, its label among `labels`, or both.
+
+    `ids`: its tokens, if this classifier's `encode` has given them already.
+    """
 
     text: str
     sentiment: bool
     labels: PreparedLabels | None
     multi_label: bool = False
+    ids: IdArray | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,10 @@ class Classifier:
         prepared: PreparedLabels = self._scorer.prepare(labels, template)
         return prepared
 
+    def encode(self, texts: Sequence[str]) -> list[IdArray]:
+        """Token ids of each text, for those who want to know how long it is before they ask. Raises InferenceError."""
+        return self._model.encode(texts) if texts else []
+
     def classify(self, jobs: Sequence[Job], on_progress: Callable[[], None] = lambda: None) -> list[Result]:
         """Results in the order of `jobs`. A text's scores do not depend on the jobs beside it.
 
@@ -114,6 +123,7 @@ class Classifier:
         if any(job.sentiment for job in jobs) and ModelKind.CLASSIFIER not in self._model.manifest.kind:
             raise InferenceError(f"{self.manifest.id} has no sentiment: it is {', '.join(self.manifest.kind)}")
         batch = TextBatch([job.text for job in jobs], on_progress)
+        batch.know(self._model, {number: job.ids for number, job in enumerate(jobs) if job.ids is not None})
         sentiments = self._sentiments(jobs, batch)
         routings = self._routings(jobs, batch)
         tokens = [len(ids) for ids in batch.ids(self._model, range(len(jobs)))]
