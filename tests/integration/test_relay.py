@@ -18,6 +18,7 @@ from tests.integration.outcomes import NOON, ticket
 from tests.integration.receiver import Receiver, Request, wait_for
 from tests.integration.relaying import add_webhook, assign, make_relay, one, quick, relaying, stream_of, through
 from worker.relay.streams import Streams
+from worker.relay.webhook import Caller
 from worker.sink import Sink
 
 LEADS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = :key AND granted"
@@ -222,3 +223,20 @@ def test_an_idle_relay_does_not_spin(engine: Engine, settings: Settings) -> None
         relay.join(5)
         assert not relay.is_alive()
     assert done <= len(rounds) <= done + 1 <= 8
+
+
+def test_a_relay_goes_on_after_a_fault_of_its_own(engine: Engine, redis_client: Any, settings: Settings) -> None:
+    # Given a relay that cannot make calls at first, for a reason that nobody has thought of
+    settings = quick(settings)
+    faults = [RuntimeError("unheard of")]
+
+    def caller() -> Caller:
+        if faults:
+            raise faults.pop()
+        return Caller(settings)
+
+    with Receiver() as receiver, relaying(settings, caller):
+        add_webhook(engine, receiver.url())
+        assign(engine, "42", "billing")
+        wait_for(lambda: through(engine), "delivered all the same")
+    assert [("42", "billing")] == receiver.told()

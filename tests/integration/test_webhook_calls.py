@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
+import socket
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,7 +20,8 @@ import pytest
 from schemas.names import DeliveryState
 from schemas.settings import Settings
 from schemas.signature import verify
-from tests.integration.receiver import Receiver, Request
+from tests.conftest import ROOT, environment
+from tests.integration.receiver import Receiver, Request, wait_for
 from worker.relay.guard import Resolve
 from worker.relay.webhook import Answer, Call, Caller
 
@@ -28,12 +32,16 @@ BODY = '{"item_id":"物流"}'.encode()
 
 
 def call(
-    url: str, settings: Settings = HERE, resolve: Resolve | None = None, trust: ssl.SSLContext | None = None
+    url: str,
+    settings: Settings = HERE,
+    resolve: Resolve | None = None,
+    trust: ssl.SSLContext | None = None,
+    secret: str = SECRET,
 ) -> Answer:
     async def once() -> Answer:
         caller = Caller(settings, resolve=resolve, ssl_context=trust)
         try:
-            return await caller.call(Call(url, SECRET, "7", BODY))
+            return await caller.call(Call(url, secret, "7", BODY))
         finally:
             await caller.close()
 
@@ -245,3 +253,30 @@ def test_tls_proves_the_name_and_not_the_address(certificate: tuple[Path, Path])
             assert DeliveryState.WAITING == wrong.state
             assert "certificate verify failed" in str(wrong.error).lower()
     assert 1 == len(receiver.requests)
+
+
+def test_the_receiver_in_the_docs_takes_what_is_genuine_and_nothing_else(tmp_path: Path) -> None:
+    # Given the receiver that docs/delivery.md shows, with this test's secret
+    [program] = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "delivery.md").read_text(), re.M | re.S)
+    (tmp_path / "receiver.py").write_text(program)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    running = subprocess.Popen(
+        [sys.executable, tmp_path / "receiver.py", str(port)],
+        env=environment(None, FENLIU_WEBHOOK_SECRET=SECRET, PYTHONPATH=str(ROOT)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        url = f"http://127.0.0.1:{port}/tickets"
+        patient = HERE.model_copy(update={"webhook_timeout_s": 20.0})
+        wait_for(lambda: call(url, patient).status_code is not None, "it listens")
+        # when it is called again with the same key, and once by somebody else
+        assert 204 == call(url, patient).status_code
+        assert 401 == call(url, patient, secret="whsec_other").status_code
+    finally:
+        running.terminate()
+        told, _ = running.communicate(timeout=10)
+    # then it has taken it once
+    assert BODY + b"\n" == told

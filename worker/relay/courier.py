@@ -26,7 +26,7 @@ class Courier:
     """Calls in the background from `with` on; leaving it gives up the calls that still run."""
 
     def __init__(self, caller: Callable[[], Caller], on_answer: Callable[[Due, Answer], None]) -> None:
-        """`caller` is called on the loop; `on_answer` too, and must not block."""
+        """`on_answer` is called on the courier's thread, and must not block."""
         self._make_caller = caller
         self._on_answer = on_answer
         self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
@@ -34,6 +34,7 @@ class Courier:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __enter__(self) -> Self:
+        self._caller = self._make_caller()
         self._thread.start()
         self._ready.wait()
         return self
@@ -54,7 +55,6 @@ class Courier:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
-        self._caller = self._make_caller()
         self._ready.set()
         await self._ended.wait()
         for task in self._tasks:

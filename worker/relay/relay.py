@@ -73,10 +73,17 @@ class Relay(threading.Thread):
                         self._deliver(lead.connection)
             except (DatabaseUnavailableError, RowRefusedError) as error:
                 log.warning("relay_away", reason=str(error)[:200], pause_s=self._pause_s)
-                self._stopping.wait(self._pause_s)
-                self._pause_s = min(self._pause_s * 2, max(self._settings.retry_max_s, self._settings.relay_poll_s))
+                self._pause()
+            except Exception:
+                # A fault of ours. A relay that is gone for good would be worse than one that complains.
+                log.exception("relay_broke", pause_s=self._pause_s)
+                self._pause()
             finally:
                 self.tally.leads = False
+
+    def _pause(self) -> None:
+        self._stopping.wait(self._pause_s)
+        self._pause_s = min(self._pause_s * 2, max(self._settings.retry_max_s, self._settings.relay_poll_s))
 
     def _follow(self, lead: Lead) -> None:
         while not lead.take() and not self._stopping.is_set():

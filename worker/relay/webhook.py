@@ -24,7 +24,7 @@ from worker.relay.address import target_of
 from worker.relay.guard import Guard, Resolve
 
 _MOST_ANSWER_BYTES = 65_536
-_KEEPALIVE_S = 15.0
+_KEEPALIVE_S = 4.0  # less than the five seconds after which many servers close
 _GONE = 410
 _ASKS_TO_WAIT = frozenset([429, 503])
 
