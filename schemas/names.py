@@ -122,7 +122,6 @@ CLOCK_QUEUE = "fenliu.clock"
 """Of ticks alone, so that none waits behind a long queue of other tasks."""
 TASK_ENQUEUE = "fenliu.enqueue"
 TASK_TICK = "fenliu.tick"
-TASK_PRUNE = "fenliu.prune"
 
 ADVISORY_LOCK_MIGRATE = 7_305_211_001
 """Key of the Postgres advisory lock under which migrations run."""

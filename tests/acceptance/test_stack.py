@@ -174,11 +174,11 @@ def test_what_dies_is_started_again(stacks: Stacks) -> None:
     assert up.poll() is None, up.communicate()
     before = stacks.pids()
 
-    # When its worker and both servers are killed
-    for name in ("worker", "redis", "postgres"):
+    # When its worker, its clock and both servers are killed
+    for name in ("beat", "worker", "redis", "postgres"):
         os.kill(before[name], signal.SIGKILL)
 
-    # Then all three come back, and work goes on
+    # Then all come back, and work goes on
     eventually(lambda: all(pid != before[name] for name, pid in stacks.pids().items() if name != "supervisor"), "back")
     url = stacks.urls()["FENLIU_REDIS_URL"]
     eventually(lambda: bool(_pinged(url)), "Redis answers")
@@ -274,8 +274,8 @@ def test_servers_whose_urls_are_set_are_not_started(stacks: Stacks, settings: Se
     # When the stack is started
     assert 0 == stacks.run("up", "--detach").returncode
 
-    # Then it is a worker alone, on those
-    assert {"supervisor", "worker"} == stacks.pids().keys()
+    # Then it is a worker and a clock, on those
+    assert {"supervisor", "worker", "beat"} == stacks.pids().keys()
     assert not (stacks.home / "redis").exists() and not (stacks.home / "postgres").exists()
     assert 1 == len(stacks.status()["workers"])
 

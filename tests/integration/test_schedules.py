@@ -115,16 +115,18 @@ def test_no_run_starts_while_the_one_before_still_runs(engine: Engine, state: st
 
 
 def test_what_is_disabled_or_broken_does_not_hold_up_the_rest(engine: Engine) -> None:
-    # Given a disabled schedule, one that somebody has broken by hand, one of an unknown job, and a good one
-    for name in ("off", "broken", "unknown", "nightly"):
+    # Given a disabled schedule, two that somebody has broken by hand, one of an unknown job, and a good one
+    for name in ("off", "broken", "empty", "unknown", "nightly"):
         add(engine, name)
     kept.disable(engine, "off")
     with engine.begin() as connection:
         connection.execute(text("UPDATE schedules SET cron = '61 * * * *' WHERE name = 'broken'"))
+        connection.execute(text("UPDATE schedules SET options = '{}' WHERE name = 'empty'"))
         connection.execute(text("UPDATE schedules SET job = 'cook' WHERE name = 'unknown'"))
     # When one looks, then the good one runs, and the others say why not
     assert ["backfill-nightly"] == [launch.log for launch in claim(engine)]
     assert (False, True) == (row_of(engine, "broken").enabled, "minute '61'" in row_of(engine, "broken").last_outcome)
+    assert (False, "disabled") == (row_of(engine, "empty").enabled, row_of(engine, "empty").last_outcome[:8])
     assert "no job 'cook'" in row_of(engine, "unknown").last_outcome
     assert row_of(engine, "off").last_outcome is None
 

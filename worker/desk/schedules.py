@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, text
 
 from schemas.cron import next_run
 from schemas.database import translated
-from schemas.errors import ScheduleError
+from schemas.errors import RowRefusedError, ScheduleError
 from schemas.names import BackfillState
 
 JOB_BACKFILL = "backfill"
@@ -82,10 +82,11 @@ def claim(engine: Engine, *, grace_s: float, prunes: bool) -> list[Launch]:
             change = {"id": row.id, "next_run_at": None, "enabled": True, "started": False}
             try:
                 change["next_run_at"] = next_run(row.cron, row.timezone, row.now)
-            except ScheduleError as error:
+                with translated(), connection.begin_nested():
+                    launch, outcome = _decide(connection, row, grace_s, prunes)
+            except (ScheduleError, RowRefusedError) as error:  # what somebody has changed by hand
                 connection.execute(_ADVANCE, change | {"enabled": False, "outcome": f"disabled: {error}"})
                 continue
-            launch, outcome = _decide(connection, row, grace_s, prunes)
             connection.execute(_ADVANCE, change | {"started": launch is not None, "outcome": outcome})
             if launch:
                 launches.append(launch)
