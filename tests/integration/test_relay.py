@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 import redis
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from schemas.names import ADVISORY_LOCK_RELAY
 from schemas.settings import Settings
 from tests.integration.outcomes import NOON, ticket
 from tests.integration.receiver import Receiver, Request, wait_for
 from tests.integration.relaying import add_webhook, assign, make_relay, one, quick, relaying, stream_of, through
+from worker.relay.lead import Lead
 from worker.relay.streams import Streams
 from worker.relay.webhook import Caller
 from worker.sink import Sink
@@ -156,6 +158,16 @@ def test_one_relay_delivers_and_another_takes_over(engine: Engine, redis_client:
         assert follower.tally.leads
         assert (1, 1) == (leader.tally.stream_entries, follower.tally.stream_entries)
     assert ["1", "2"] == [each["item_id"] for each in stream_of(redis_client, settings, "billing")]
+
+
+def test_a_leader_that_is_frozen_loses_the_lead(engine: Engine) -> None:
+    # Given a leader that asks nothing any more, and whose connection lives on
+    with Lead(engine, 0.2) as frozen, Lead(engine, 60.0) as next_one:
+        assert frozen.take()
+        # then another one gets the lead, and the first one cannot write what it had in mind
+        wait_for(next_one.take, "the lead is taken over")
+        with pytest.raises(DBAPIError):
+            frozen.connection.execute(text("SELECT 1"))
 
 
 def test_a_leader_that_dies_between_adding_and_marking_says_it_twice_and_never_less(

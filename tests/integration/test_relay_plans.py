@@ -10,7 +10,8 @@ from sqlalchemy import Connection, Engine, TextClause, text
 from worker.relay import claims
 
 FILL = """
-INSERT INTO items (source, item_id, kind, text, state, created_at, updated_at, received_at, entry_id, entry_ms, entry_seq)
+INSERT INTO items
+    (source, item_id, kind, text, state, created_at, updated_at, received_at, entry_id, entry_ms, entry_seq)
 SELECT 'shop', n::text, 'ticket', 'x', 'done', now(), now(), now(), n || '-0', n, 0 FROM generate_series(1, 20000) AS n;
 INSERT INTO outbox (kind, source, item_id, team, payload, fanned_out, delivered_at)
 SELECT 'assigned', 'shop', (1 + mod(n, 20000))::text, 'billing', '{}', true, CASE WHEN n <= 20000 THEN now() END

@@ -12,10 +12,11 @@ from sqlalchemy import Connection, Engine, text
 
 from schemas.names import ADVISORY_LOCK_RELAY
 
-# The server looks after a leader whose machine has gone without a word; ignored on unix sockets, which tell at once.
+# The server looks after a leader whose machine has gone without a word (on unix sockets it is told at once), and
+# after one that is frozen, which asks nothing any more.
 _WATCH = text(
     "SELECT set_config('tcp_keepalives_idle', '4', false), set_config('tcp_keepalives_interval', '2', false),"
-    " set_config('tcp_keepalives_count', '2', false)"
+    " set_config('tcp_keepalives_count', '2', false), set_config('idle_session_timeout', :idle_ms, false)"
 )
 _TRY = text("SELECT pg_try_advisory_lock(:key)")
 
@@ -23,8 +24,10 @@ _TRY = text("SELECT pg_try_advisory_lock(:key)")
 class Lead:
     """A connection that may hold the lead. Not thread-safe. Errors are the driver's: translate them."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, idle_s: float) -> None:
+        """`idle_s`: time without a statement after which the server ends the connection."""
         self._engine = engine
+        self._idle_s = idle_s
         self._connection: Connection | None = None
 
     def __enter__(self) -> Self:
@@ -50,6 +53,6 @@ class Lead:
         if self._connection is None:
             self._connection = self._engine.connect()
             with self._connection.begin():
-                self._connection.execute(_WATCH)
+                self._connection.execute(_WATCH, {"idle_ms": str(int(self._idle_s * 1000))})
         with self._connection.begin():
             return bool(self._connection.execute(_TRY, {"key": ADVISORY_LOCK_RELAY}).scalar_one())

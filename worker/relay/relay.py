@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 _FAN_OUT_ROWS = 500
 _FOLLOW_S = 2.0
 """Longest time between two tries to take the lead."""
+_FROZEN_S = 15.0
+"""More than Redis may keep a round waiting."""
 
 
 class Relay(threading.Thread):
@@ -65,7 +67,7 @@ class Relay(threading.Thread):
         """Wait for the lead, deliver while it is held, begin again when it is lost."""
         while not self._stopping.is_set():
             try:
-                with translated(), Lead(self._engine) as lead:
+                with translated(), Lead(self._engine, self._settings.relay_poll_s + _FROZEN_S) as lead:
                     self._follow(lead)
                     if not self._stopping.is_set():
                         self.tally.leads = True
