@@ -70,12 +70,14 @@ async def _holder(request: Request, gateway: Gateway) -> Keyholder | None:
 
 
 def _secret(request: Request) -> str | None:
+    """The key that the request carries; Authorization goes before X-API-Key."""
+    found = None
     for name, value in request.scope["headers"]:
-        if name == b"x-api-key":
-            return str(value.decode("latin-1").strip())
         if name == b"authorization" and value[: len(_BEARER)].lower() == _BEARER:
             return str(value[len(_BEARER) :].decode("latin-1").strip())
-    return None
+        if name == b"x-api-key":
+            found = str(value.decode("latin-1").strip())
+    return found
 
 
 def _address(request: Request) -> str:

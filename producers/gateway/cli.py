@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 from typing import Annotated
 
@@ -53,6 +54,9 @@ def serve(
             timeout_graceful_shutdown=round(settings.http_timeout_s) + 1,
         )
     )
+    # uvicorn raises the signal that stopped it once more at its end; being asked to stop is no failure.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
     with listening:
         server.run([listening])
 

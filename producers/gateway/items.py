@@ -43,14 +43,14 @@ class ItemRequest(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     id: str | int = Field(description="The item's own id in its source, 1 to 200 characters.")
-    text: str = Field(description="1 to 20,000 characters.")
-    source: str = Field("default", description="The producing system; source and id are the item's identity.")
-    kind: ItemKind = Field(ItemKind.COMMENT, description="`comment`: sentiment. `ticket`: sentiment and routing.")
+    text: str | int = Field(description="1 to 20,000 characters.")
+    source: str | int | None = Field("default", description="The producing system; with id the item's identity.")
+    kind: ItemKind | None = Field(ItemKind.COMMENT, description="A ticket is also routed.")
     created_at: datetime | None = None
     updated_at: datetime | None = None
     deadline: datetime | None = None
-    route_set: str | None = None
-    meta: dict[str, Any] | None = None
+    route_set: str | int | None = None
+    meta: dict[str, Any] | str | None = Field(None, description="An object, stored with the item, or its JSON as text.")
 
 
 class ItemsRequest(BaseModel):

@@ -13,7 +13,7 @@ from producers.gateway.body import read
 from producers.gateway.direct import DirectRoute
 from producers.gateway.gateway import gateway_of
 from producers.gateway.leaving import unless_gone
-from producers.gateway.openapi import answer, body_of
+from producers.gateway.openapi import answer, body_of, schema_of
 from producers.gateway.predict import SOURCE
 from schemas.fields import CONTROL, INVISIBLE
 from worker.desk.keys import Scope
@@ -55,7 +55,7 @@ class LegacyError(BaseModel):
     | {
         400: {
             "description": "No text.",
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/LegacyError"}}},
+            "content": {"application/json": {"schema": schema_of(LegacyError)}},
         }
     },
     openapi_extra=body_of(LegacyRequest, {"one text": {"text": "这家店的服务真不错"}}, scope=Scope.PREDICT),

@@ -50,9 +50,9 @@ def body_of(
     or_list_of: type[BaseModel] | None = None,
 ) -> dict[str, Any]:
     """What an operation takes: JSON of any of the models, with examples that work."""
-    schemas: list[dict[str, Any]] = [_ref(model) for model in ([models] if isinstance(models, type) else models)]
+    schemas: list[dict[str, Any]] = [schema_of(model) for model in ([models] if isinstance(models, type) else models)]
     if or_list_of is not None:
-        schemas.append({"type": "array", "items": _ref(or_list_of), "minItems": 1})
+        schemas.append({"type": "array", "items": schema_of(or_list_of), "minItems": 1})
     content = {
         "schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas},
         "examples": {name: {"value": value} for name, value in examples.items()},
@@ -68,7 +68,7 @@ def secured(scope: Scope) -> dict[str, Any]:
 def answer(status: int, model: type[BaseModel], said: str, *problems: int) -> dict[int | str, dict[str, Any]]:
     """What an operation answers: this, or problems with these statuses."""
     found: dict[int | str, dict[str, Any]] = {
-        status: {"description": said, "content": {"application/json": {"schema": _ref(model)}}}
+        status: {"description": said, "content": {"application/json": {"schema": schema_of(model)}}}
     }
     return found | {problem: _problem(_SAID[problem]) for problem in problems}
 
@@ -91,10 +91,11 @@ def describe(app: FastAPI) -> dict[str, Any]:
     return app.openapi_schema
 
 
-def _ref(model: type[BaseModel]) -> dict[str, Any]:
+def schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    """A reference to a model's schema, which the document will hold."""
     _models[model.__name__] = model
     return {"$ref": _REFERENCE.format(model=model.__name__)}
 
 
 def _problem(said: str) -> dict[str, Any]:
-    return {"description": said, "content": {MEDIA_TYPE: {"schema": _ref(ProblemDocument)}}}
+    return {"description": said, "content": {MEDIA_TYPE: {"schema": schema_of(ProblemDocument)}}}

@@ -70,7 +70,8 @@ class PredictRequest(BaseModel):
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
-        if (self.text is None) == (self.texts is None):
+        given = self.model_fields_set & {"text", "texts"}
+        if len(given) != 1 or getattr(self, *given) is None:
             raise ValueError('give either "text" or "texts"')
         return self
 

@@ -108,6 +108,7 @@ def test_what_is_asked_reaches_the_inbox(client: FakeClient, asked: dict[str, An
     ("body", "status", "field", "said"),
     [
         ('{"text": "a", "texts": ["b"]}', 422, "body", 'give either "text" or "texts"'),
+        ('{"text": "a", "texts": null}', 422, "body", 'give either "text" or "texts"'),
         ("{}", 422, "body", 'give either "text" or "texts"'),
         ("[]", 422, "body", "must be an object"),
         ('{"text": 1}', 422, "text", "must be text"),

@@ -249,6 +249,7 @@ def test_a_body_that_stops_coming_is_given_up(client: FakeClient) -> None:
         ({"Authorization": f"Bearer {SECRET}"}, 200, None),
         ({"Authorization": f"bearer  {SECRET}"}, 200, None),
         ({"X-API-Key": SECRET}, 200, None),
+        ({"X-API-Key": OTHER, "Authorization": f"Bearer {SECRET}"}, 200, None),
     ],
 )
 def test_once_a_key_exists_only_keys_are_let_in(
