@@ -7,7 +7,7 @@ those of INSERT and of UPDATE, and one of them has often nothing to do.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from alembic import op
 
@@ -55,10 +55,11 @@ class Rollup:
 
 @dataclass(frozen=True)
 class Kept:
-    """A table and the rollups that triggers keep of it."""
+    """A table, the rollups that triggers keep of it, and tables made of those, which go where the rollups go."""
 
     table: str
-    rollups: Sequence[Rollup] = field(default_factory=tuple)
+    rollups: Sequence[Rollup]
+    made_of_them: Sequence[str] = ()
 
     def create(self) -> None:
         """Create functions and triggers."""
@@ -117,4 +118,4 @@ def drop_rebuild() -> None:
 
 
 def _tables(kept: Sequence[Kept]) -> list[str]:
-    return sorted({rollup.name for each in kept for rollup in each.rollups})
+    return sorted({name for each in kept for name in (*(rollup.name for rollup in each.rollups), *each.made_of_them)})

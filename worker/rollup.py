@@ -12,18 +12,36 @@ from sqlalchemy import BigInteger, Connection, Engine, Table, TextClause, text
 
 from schemas.database import translated
 from schemas.names import ADVISORY_LOCK_ROLLUP
-from schemas.tables import rollup_latency, rollup_routing, rollup_sentiment, rollup_throughput
+from schemas.tables import rollup_latency, rollup_percentiles, rollup_routing, rollup_sentiment, rollup_throughput
 
 _ROWS_AT_ONCE = 50_000
 
+# Before the rows of an hour are folded, what they say is kept. dash_latency looks at what waits, and all parts of
+# one statement see the database as it was when it began.
+_PERCENTILES = ", ".join(column.name for column in rollup_percentiles.columns)
+_SETTLING = f"""
+    waiting AS MATERIALIZED (
+        SELECT DISTINCT hour, task, lane FROM rollup_latency WHERE NOT folded
+    ), stale AS (
+        DELETE FROM rollup_percentiles AS old USING waiting
+        WHERE (old.hour, old.task, old.lane) = (waiting.hour, waiting.task, waiting.lane)
+    ), settled AS (
+        INSERT INTO rollup_percentiles ({_PERCENTILES})
+        SELECT {_PERCENTILES} FROM dash_latency JOIN waiting USING (hour, task, lane)
+    ),
+"""  # noqa: S608 - names of our own columns
+
 # What the views no longer show, with a day to spare.
 _EXPIRED = {
-    rollup_latency.name: text("DELETE FROM rollup_latency WHERE hour < now() - interval '8 days'"),
-    rollup_throughput.name: text("DELETE FROM rollup_throughput WHERE minute < now() - interval '2 days'"),
+    rollup_latency: [
+        text("DELETE FROM rollup_latency WHERE hour < now() - interval '8 days'"),
+        text("DELETE FROM rollup_percentiles WHERE hour < now() - interval '8 days'"),
+    ],
+    rollup_throughput: [text("DELETE FROM rollup_throughput WHERE minute < now() - interval '2 days'")],
 }
 
 
-def _folding(table: Table) -> TextClause:
+def _folding(table: Table, before: str = "") -> TextClause:
     sums = [column.name for column in table.columns if isinstance(column.type, BigInteger)]
     keys = [column.name for column in table.columns if column.name not in {*sums, "folded"}]
     key, columns = ", ".join(keys), ", ".join([*keys, *sums])
@@ -32,7 +50,7 @@ def _folding(table: Table) -> TextClause:
     old = ", ".join(f"old.{name}" for name in [*keys, *sums])
     return text(
         f"""
-        WITH fresh AS (
+        WITH {before} fresh AS (
             DELETE FROM {table.name}
             WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table.name} WHERE NOT folded LIMIT :rows)) AND NOT folded
             RETURNING {columns}
@@ -54,7 +72,10 @@ def _folding(table: Table) -> TextClause:
     )
 
 
-_FOLDING = {table: _folding(table) for table in (rollup_sentiment, rollup_routing, rollup_throughput, rollup_latency)}
+_FOLDING = {
+    **{table: _folding(table) for table in (rollup_sentiment, rollup_routing, rollup_throughput)},
+    rollup_latency: _folding(rollup_latency, _SETTLING),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +97,8 @@ def fold(engine: Engine) -> Folded:
                 if not _alone(connection):
                     return Folded({})
                 folded = connection.execute(statement, {"rows": _ROWS_AT_ONCE}).scalar_one()
-                if table.name in _EXPIRED:
-                    connection.execute(_EXPIRED[table.name])
+                for expiry in _EXPIRED.get(table, ()):
+                    connection.execute(expiry)
             rows[table.name] = rows.get(table.name, 0) + folded
             if folded < _ROWS_AT_ONCE:
                 break

@@ -66,7 +66,12 @@ ROUTING = Rollup(
     reads=("item_created_at", "source", "team", "status", "score"),
 )
 # In the order in which writers take their locks.
-KEPT = (Kept("items", [THROUGHPUT]), Kept("predictions", [SENTIMENT, *LATENCIES]), Kept("assignments", [ROUTING]))
+KEPT = (
+    Kept("items", [THROUGHPUT]),
+    Kept("predictions", [SENTIMENT, *LATENCIES], made_of_them=["rollup_percentiles"]),
+    Kept("assignments", [ROUTING]),
+)
+_PERCENTILES = [f"{measure}_ms_p{percent}" for measure in ("queue", "infer") for percent in (50, 95, 99)]
 _TABLES = {rollup.name: rollup for kept in KEPT for rollup in kept.rollups}
 
 _BEFORE = {view.name: view for view in views_of("0002_dashboard_views")}
@@ -158,20 +163,30 @@ ROUTING_BY_TEAM = View(
     HAVING sum(tickets) <> 0
     """,
 )
+_WEEK = _bin("hour", "now() - interval '7 days'")
+
+
+def _percentile(name: str) -> str:
+    measure, _, percent = name.partition("_ms_p")
+    return f"min(ms) FILTER (WHERE measure = '{measure}' AND upto >= 0.{percent} * total)"
+
+
 LATENCY_VIEW = View(
     "dash_latency",
     "How long results took, per hour, task and inbox, over the last 7 days. Percentiles are within 5 percent.",
     _BEFORE["dash_latency"].columns | {"lane": "The inbox the items came through: live or bulk."},
-    # A percentile is the middle, by ratio, of the first bucket at which its share of the results is reached.
+    # A percentile is the middle, by ratio, of the first bucket at which its share of the results is reached. Those of
+    # hours in which nothing waits to be folded have been worked out before.
     f"""
+    SELECT hour, task, results, {", ".join(_PERCENTILES)}, lane
+    FROM rollup_percentiles AS known
+    WHERE hour >= {_WEEK} AND NOT EXISTS (
+        SELECT FROM rollup_latency AS l
+        WHERE NOT l.folded AND l.hour = known.hour AND l.task = known.task AND l.lane = known.lane
+    )
+    UNION ALL
     SELECT hour, task, sum(results) FILTER (WHERE measure = 'queue')::bigint AS results,
-           min(ms) FILTER (WHERE measure = 'queue' AND upto >= 0.50 * total) AS queue_ms_p50,
-           min(ms) FILTER (WHERE measure = 'queue' AND upto >= 0.95 * total) AS queue_ms_p95,
-           min(ms) FILTER (WHERE measure = 'queue' AND upto >= 0.99 * total) AS queue_ms_p99,
-           min(ms) FILTER (WHERE measure = 'infer' AND upto >= 0.50 * total) AS infer_ms_p50,
-           min(ms) FILTER (WHERE measure = 'infer' AND upto >= 0.95 * total) AS infer_ms_p95,
-           min(ms) FILTER (WHERE measure = 'infer' AND upto >= 0.99 * total) AS infer_ms_p99,
-           lane
+           {", ".join(_percentile(name) for name in _PERCENTILES)}, lane
     FROM (
         SELECT hour, task, lane, measure, results, power({_GROWTH}, bucket - 0.5::double precision) AS ms,
                sum(results) OVER (PARTITION BY hour, task, lane, measure ORDER BY bucket
@@ -180,13 +195,15 @@ LATENCY_VIEW = View(
         FROM (
             SELECT hour, task, lane, measure, bucket, sum(results)::double precision AS results
             FROM rollup_latency
-            WHERE hour >= date_bin('1 hour', now() - interval '7 days', '2000-01-01 00:00:00+00')
+            WHERE hour >= {_WEEK} AND (hour, task, lane) IN (
+                SELECT hour, task, lane FROM rollup_latency WHERE NOT folded AND hour >= {_WEEK}
+            )
             GROUP BY hour, task, lane, measure, bucket
             HAVING sum(results) <> 0
         ) AS buckets
     ) AS histogram
     GROUP BY hour, task, lane
-    """,  # noqa: S608 - a constant
+    """,  # noqa: S608 - constants
 )
 THROUGHPUT_VIEW = View(
     "dash_throughput",
@@ -212,15 +229,17 @@ VIEWS = (
 )
 
 
+_TYPES: dict[str, sa.types.TypeEngine[Any]] = {
+    "hour": sa.DateTime(timezone=True),
+    "minute": sa.DateTime(timezone=True),
+    "bucket": sa.Integer(),
+}
+
+
 def _create_rollup_table(rollup: Rollup) -> None:
-    types: dict[str, sa.types.TypeEngine[Any]] = {
-        "hour": sa.DateTime(timezone=True),
-        "minute": sa.DateTime(timezone=True),
-        "bucket": sa.Integer(),
-    }
     op.create_table(
         rollup.name,
-        *(sa.Column(name, types.get(name, sa.Text()), nullable=False) for name in rollup.keys),
+        *(sa.Column(name, _TYPES.get(name, sa.Text()), nullable=False) for name in rollup.keys),
         *(sa.Column(name, sa.BigInteger(), nullable=False) for name in rollup.sums),
         sa.Column("folded", sa.Boolean(), server_default=sa.text("false"), nullable=False),
     )
@@ -240,6 +259,13 @@ def upgrade() -> None:
         op.create_index(op.f(name), "predictions", columns, postgresql_where=sa.text("current"))
     for rollup in _TABLES.values():
         _create_rollup_table(rollup)
+    op.create_table(
+        "rollup_percentiles",
+        *(sa.Column(name, _TYPES.get(name, sa.Text()), nullable=False) for name in ("hour", "task", "lane")),
+        sa.Column("results", sa.BigInteger(), nullable=False),
+        *(sa.Column(name, sa.Double(), nullable=False) for name in _PERCENTILES),
+    )
+    op.create_index(op.f("ix_rollup_percentiles_hour_task_lane"), "rollup_percentiles", ["hour", "task", "lane"])
     for kept in KEPT:
         kept.create()
     create_rebuild(KEPT)
@@ -257,7 +283,7 @@ def downgrade() -> None:
     drop_rebuild()
     for kept in KEPT:
         kept.drop()
-    for name in _TABLES:
+    for name in (*_TABLES, "rollup_percentiles"):
         op.drop_table(name)
     for name in ("ix_predictions_current_stored", "ix_predictions_current_source_time", "ix_predictions_current_time"):
         op.drop_index(op.f(name), table_name="predictions")

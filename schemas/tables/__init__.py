@@ -10,7 +10,13 @@ from schemas.tables.delivery import deliveries, outbox, webhooks
 from schemas.tables.items import dead_letters, items, predictions
 from schemas.tables.operation import api_keys, backfills, models, schedules
 from schemas.tables.quality import evaluations, reviews
-from schemas.tables.rollups import rollup_latency, rollup_routing, rollup_sentiment, rollup_throughput
+from schemas.tables.rollups import (
+    rollup_latency,
+    rollup_percentiles,
+    rollup_routing,
+    rollup_sentiment,
+    rollup_throughput,
+)
 from schemas.tables.routing import assignment_events, assignments, route_sets, routes
 
 __all__ = [
@@ -28,6 +34,7 @@ __all__ = [
     "predictions",
     "reviews",
     "rollup_latency",
+    "rollup_percentiles",
     "rollup_routing",
     "rollup_sentiment",
     "rollup_throughput",

@@ -8,7 +8,7 @@ leaves nothing behind: scores are in billionths. The triggers are in `migrations
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, Table, Text
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, Table, Text
 
 from schemas.tables.columns import flag, metadata, moment
 
@@ -73,4 +73,17 @@ rollup_latency = Table(
     _sum("results"),
     flag("folded", default=False),
     Index(None, "hour", "task", "lane", "measure", "bucket"),
+)
+
+# What the histogram of an hour, task and inbox says, kept so that nobody has to ask it again. It holds while no row
+# of its key waits to be folded, and is made when they are.
+rollup_percentiles = Table(
+    "rollup_percentiles",
+    metadata,
+    moment("hour"),
+    Column("task", Text, nullable=False),
+    Column("lane", Text, nullable=False),
+    _sum("results"),
+    *(Column(f"{measure}_ms_p{p}", Double, nullable=False) for measure in ("queue", "infer") for p in (50, 95, 99)),
+    Index(None, "hour", "task", "lane"),
 )
