@@ -74,7 +74,8 @@ assignments = Table(
     Index(None, "team", "changed_at"),
 )
 
-# `who` is a person, or the model's name and version. `from_team` is null for the first assignment.
+# `who` is a person, the model's name and version, or the route set's where a rule decided. `from_team` is null for
+# the first assignment.
 assignment_events = Table(
     "assignment_events",
     metadata,

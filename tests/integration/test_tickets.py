@@ -138,6 +138,7 @@ def test_a_ticket_that_was_never_routed_can_be_given_to_a_team(engine: Engine, s
         ("T9", "billing", "x", "there is no ticket 'T9' of source 'shop'"),
         ("C1", "billing", "x", "shop/C1 is a comment, which no team gets"),
         ("T1", "billing", " ", "why: say it in 1 to 2000 characters"),
+        ("T1", "", "x", "team: say it in 1 to 200 characters"),
     ],
 )
 def test_what_cannot_be_done_says_why_and_changes_nothing(

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Select, exists, select
 
 from schemas.database import translated
-from schemas.names import AssignmentStatus, Kind, Task
+from schemas.names import TRIAGE_TEAM, AssignmentStatus, Kind, Task
 from schemas.tables import assignment_events, assignments, deliveries, items, outbox, predictions, webhooks
 
 
@@ -110,6 +110,8 @@ def list_(
         .order_by(a.changed_at.desc(), a.source, a.item_id)
         .limit(limit)
     )
+    if status is AssignmentStatus.TRIAGE and team is None:
+        team = TRIAGE_TEAM  # says the same, and has an index
     for column, wanted in ((a.team, team), (a.status, status), (a.source, source)):
         if wanted is not None:
             query = query.where(column == wanted)

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Table, func, insert, s
 
 from schemas.database import translated
 from schemas.errors import LabelsError, PermanentError
-from schemas.labels import MAX_EXAMPLE_CHARS, MAX_EXAMPLES, LabelSet
+from schemas.labels import MAX_EXAMPLE_CHARS, MAX_EXAMPLES, MAX_LABEL_CHARS, LabelSet
 from schemas.names import DEFAULT_ROUTE_SET, TRIAGE_TEAM, Announcement, AssignmentStatus, Kind, Task
 from schemas.routes import RouteSet
 from schemas.settings import Settings
@@ -47,6 +47,7 @@ def assign(engine: Engine, source: str, item_id: str, team: str, *, by: str, why
     route set does not have, or has disabled. Raises PermanentError if there is no such ticket or team, or if `by` or
     `why` is empty or too long, and DatabaseUnavailableError.
     """
+    team = _said(team, "team", MAX_LABEL_CHARS)
     by, why = _said(by, "by", MAX_WHO_CHARS), _said(why, "why", MAX_WHY_CHARS)
     with translated(), engine.begin() as connection:
         item, before, routing = _locked(connection, source, item_id)
