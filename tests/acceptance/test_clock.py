@@ -81,7 +81,7 @@ def test_what_is_due_runs_once_whatever_happens(
     place = own_place
     file = tmp_path / "old.csv"
     file.write_text("id,text\n" + "".join(f"{n},物流太慢了\n" for n in range(ROWS)))
-    worker = place.workers.start(**TICK)
+    worker = place.workers.start(**TICK, FENLIU_RETENTION_DAYS="30")
 
     # Given a schedule for every night
     added = run(place, "backfill", "schedule", "add", "nightly", str(file), "--cron", "0 2 * * *", "--timezone",
@@ -96,6 +96,11 @@ def test_what_is_due_runs_once_whatever_happens(
     assert ("nightly", "done", "started backfill 1") == (
         shown["name"], shown["backfill_state"], shown["last_outcome"],
     )  # fmt: skip
+
+    # When night comes, then what is older than the settings say is pruned
+    change(place, "UPDATE items SET received_at = now() - interval '31 days' WHERE item_id = '0'")
+    change(place, "UPDATE schedules SET next_run_at = now() WHERE job = 'prune'")
+    wait_for(lambda: ROWS - 1 == place.one("SELECT count(*) FROM items"), 30, "one item is pruned")
 
     # When Redis has been away, then the clocks tick on
     servers.restart(servers.redis, away_s=2)

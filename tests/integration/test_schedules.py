@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from producers.backfill import schedules as kept
 from producers.backfill.options import Options
 from schemas.errors import ScheduleError
 from schemas.tables import backfills, schedules
+from tests.conftest import Fenliu
 from worker.desk import schedules as desk
 from worker.desk.schedules import Launch
 
@@ -229,3 +231,35 @@ def test_what_is_not_there_is_said(engine: Engine, change_it: Any) -> None:
     for name in ("nobody", desk.NIGHTLY_PRUNE):
         with pytest.raises(ScheduleError, match="no schedule"):
             change_it(engine, name)
+
+
+def test_schedules_on_the_command_line(fenliu: Fenliu, engine: Engine, tmp_path: Path) -> None:
+    file = tmp_path / "old.csv"
+    file.write_text("id,text\n1,好\n")
+    # Given options that a run needs, in any order
+    given = ["--rate", "50", "nightly", "--id-column", "no", str(file), "--cron", "0 2 * * *", "--catch-up"]
+    added = fenliu("backfill", "schedule", "add", *given, "--by", "mei")
+    assert (0, True) == (added.returncode, added.stdout.startswith("nightly: first run at ")), added.stderr
+    # Then they are kept as a backfill's row wants them
+    row = row_of(engine)
+    assert ("0 2 * * *", "UTC", True, "mei") == (row.cron, row.timezone, row.catch_up, row.created_by)
+    assert Options(origin=str(file), id_column="no", rate=50.0) == Options.from_json(row.options["options"])
+    assert "nightly" in fenliu("backfill", "schedule", "list").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["{file}", "--cron", "0 25 * * *"], "the hour '25' is wrong"),
+        (["-", "--cron", "0 2 * * *"], "cannot read a pipe"),
+        (["postgresql://u:secret@h/d", "--query", "SELECT 1", "--key", "id", "--cron", "0 2 * * *"], "keeps no URL"),
+    ],
+)
+def test_misuse_keeps_nothing(fenliu: Fenliu, engine: Engine, tmp_path: Path, arguments: list[str], said: str) -> None:
+    file = tmp_path / "old.csv"
+    file.write_text("id,text\n1,好\n")
+    done = fenliu("backfill", "schedule", "add", "nightly", *(part.format(file=file) for part in arguments))
+    assert (2, "") == (done.returncode, done.stdout)
+    assert said in " ".join(done.stderr.replace("│", " ").split())
+    assert "secret" not in done.stderr
+    assert [] == kept.every(engine)
