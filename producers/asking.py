@@ -31,6 +31,11 @@ class Asked:
     entry_id: str | None = None
     future: concurrent.futures.Future[Any] = field(default_factory=concurrent.futures.Future)
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether its reply has come."""
+        return self.future.done() and self.future.exception() is None
+
     def answer(self, timeout_s: float) -> Reply | FenliuError:
         """The reply, or why there is none. Waits until the time is up."""
         if self.error is not None:
@@ -68,7 +73,7 @@ class Replies:
         """End the thread, and let those who wait know."""
         with self._lock:
             if self._thread is not None and self._pid == os.getpid():
-                self._mailbox.fail(InboxUnavailableError("the client was closed"))
+                self._mailbox.close(InboxUnavailableError("the client was closed"))
                 self._thread.stop()
                 with contextlib.suppress(redis.RedisError):
                     self._server.delete(self._mailbox.stream)

@@ -185,7 +185,9 @@ class AsyncClient:
         """Send what is on its way, stop waiting for replies, and close the connections this client opened."""
         self._closed = True
         await self._flusher.drained()
-        self._mailbox.fail(InboxUnavailableError("the client was closed"))
+        self._mailbox.close(InboxUnavailableError("the client was closed"))
+        await asyncio.sleep(0)  # who waited, or has just been cancelled, takes their text back
+        await self._flusher.drained()
         if self._reader is not None:
             while not self._reader.done():
                 self._reader.cancel()
@@ -234,9 +236,11 @@ class AsyncClient:
         self._flusher.add(ticket)
         try:
             return await future
-        except asyncio.CancelledError:
-            if ticket.entry_id is not None and self._mailbox.forget(ticket.entry_id) and disposable:
-                self._flusher.delete(lane, ticket.entry_id)
+        except (asyncio.CancelledError, FenliuError):
+            if ticket.entry_id is not None and (future.cancelled() or future.exception()):  # and has no reply
+                self._mailbox.forget(ticket.entry_id)
+                if disposable:
+                    self._flusher.delete(lane, ticket.entry_id)
             raise
 
     async def _await_room(self, lane: Lane, patience: Patience) -> int:

@@ -204,11 +204,12 @@ class Client:
 
     def _abandon(self, lane: Lane, mailbox: Mailbox, asked: Iterable[Asked]) -> None:
         """Wait for none of these any more; those that nobody needs then leave the inbox, as well as can be."""
-        unneeded = [
-            each.entry_id
-            for each in asked
-            if each.entry_id and mailbox.forget(each.entry_id) and each.question and each.question.disposable
-        ]
+        unneeded: list[str] = []
+        for each in asked:
+            if each.entry_id is not None and not each.is_answered:
+                mailbox.forget(each.entry_id)
+                if each.question is not None and each.question.disposable:
+                    unneeded.append(each.entry_id)
         if unneeded:
             with contextlib.suppress(redis.RedisError):
                 self._redis.xdel(self._keys.inbox(lane), *unneeded)

@@ -41,6 +41,7 @@ class Mailbox:
         self._waiting: dict[str, Waiting] = {}
         self._early: dict[str, Fields] = {}
         self._sends = 0
+        self._closed: FenliuError | None = None
         self._lock = threading.Lock()
 
     @contextmanager
@@ -59,16 +60,19 @@ class Mailbox:
     def expect(self, entry_id: str, waiting: Waiting) -> None:
         """Let `waiting` have the reply to this entry, now if it is there."""
         with self._lock:
-            fields = self._early.pop(entry_id, None)
-            if fields is None:
+            if waiting.done():
+                return
+            if entry_id in self._early:
+                waiting.set_result(self._early.pop(entry_id))
+            elif self._closed is not None:
+                waiting.set_exception(self._closed)
+            else:
                 self._waiting[entry_id] = waiting
-            elif not waiting.done():
-                waiting.set_result(fields)
 
-    def forget(self, entry_id: str) -> bool:
-        """Wait no longer for this reply; whether it had not come."""
+    def forget(self, entry_id: str) -> None:
+        """Wait no longer for this reply."""
         with self._lock:
-            return self._waiting.pop(entry_id, None) is not None
+            self._waiting.pop(entry_id, None)
 
     def deliver(self, replies: Iterable[tuple[str, Fields]]) -> None:
         """Hand out replies as they were read: pairs of the entry id that each names, and its fields."""
@@ -90,6 +94,12 @@ class Mailbox:
         for each in waiting.values():
             if not each.done():
                 each.set_exception(error)
+
+    def close(self, error: FenliuError) -> None:
+        """Tell all who wait, and who will, that no reply will come."""
+        with self._lock:
+            self._closed = error
+        self.fail(error)
 
     def __len__(self) -> int:
         """How many replies are waited for."""

@@ -200,12 +200,25 @@ def test_a_full_inbox_refuses_those_for_whom_there_is_no_room(redis_client: redi
             assert [InboxFullError] * 2 == echoes(await client.classify_many(["silence"] * 2))
             with Client(settings.redis_url, prefix=settings.prefix, inbox_bound=3) as other:
                 assert [InboxFullError] * 2 == echoes(other.classify_many(["silence"] * 2))
-            # and what was asked leaves with who asked
-            for task in waiting:
-                task.cancel()
+            # and what was asked leaves with who asked, whether they go or the client does
+            waiting[0].cancel()
+        told = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [asyncio.CancelledError] + [InboxUnavailableError] * 2 == [type(each) for each in told]
 
     run(story)
     assert 0 == redis_client.xlen(inbox)
+
+
+def test_threads_hear_when_the_client_is_closed(redis_client: redis.Redis, settings: Settings) -> None:
+    inbox = settings.keys.inbox(Lane.LIVE)
+    told: list[object] = []
+    with Client.from_settings(settings) as client:
+        waiting = threading.Thread(target=lambda: told.extend(echoes(client.classify_many(["silence"]))))
+        waiting.start()
+        while redis_client.xlen(inbox) < 1:
+            pass
+    waiting.join()
+    assert ([InboxUnavailableError], 0) == (told, redis_client.xlen(inbox))
 
 
 def test_a_reader_whose_connection_or_stream_is_lost_goes_on(

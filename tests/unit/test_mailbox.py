@@ -45,10 +45,10 @@ def test_everybody_gets_their_own_reply_whichever_comes_first(early: list[bool],
 def test_late_replies_are_dropped() -> None:
     mailbox, given_up, next_one = Mailbox(Keys()), Reply(), Reply()
     mailbox.expect("1-0", given_up)
-    assert mailbox.forget("1-0")
+    mailbox.forget("1-0")
     mailbox.deliver([("1-0", {}), ("2-0", {})])
     mailbox.expect("2-0", next_one)
-    assert (False, False, False) == (given_up.done(), next_one.done(), mailbox.forget("1-0"))
+    assert (False, False) == (given_up.done(), next_one.done())
 
 
 def test_early_replies_are_kept_only_while_something_is_sent_and_not_without_end() -> None:
@@ -84,3 +84,11 @@ def test_all_who_wait_hear_that_no_reply_will_come() -> None:
     with pytest.raises(InboxUnavailableError, match="closed"):
         waiting.result(0)
     assert 0 == len(mailbox)
+
+
+def test_who_comes_after_the_end_hears_at_once() -> None:
+    mailbox, waiting = Mailbox(Keys()), Reply()
+    mailbox.close(InboxUnavailableError("closed"))
+    mailbox.expect("1-0", waiting)
+    with pytest.raises(InboxUnavailableError, match="closed"):
+        waiting.result(0)
