@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import signal
 import socket
@@ -38,6 +39,8 @@ def serve(
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     listening = _listen(host or settings.http_host, settings.http_port if port is None else port)
     shown_host, shown_port = listening.getsockname()[:2]
+    if not ipaddress.ip_address(shown_host).is_loopback:
+        typer.echo("whoever reaches this address may use it until `fenliu keys create` makes the first key", err=True)
     shown_host = f"[{shown_host}]" if ":" in shown_host else shown_host
     typer.echo(f"serving on http://{shown_host}:{shown_port}, described at /docs")
     server = uvicorn.Server(

@@ -52,12 +52,21 @@ def test_a_worker_is_given_time_to_drain_and_can_be_scaled(services: dict[str, A
     assert "ports" not in worker
 
 
+def test_the_api_is_reached_from_this_machine_alone_unless_asked_and_answers_before_it_ends(
+    services: dict[str, Any],
+) -> None:
+    serve = services["serve"]
+    assert ["${FENLIU_SERVE_ADDRESS:-127.0.0.1:8000}:8000"] == serve["ports"]
+    assert int(serve["stop_grace_period"].removesuffix("s")) > Settings().http_timeout_s
+    assert "/healthz" in serve["healthcheck"]["test"][-1]
+
+
 def test_healthy_means_that_the_inbox_is_moving(services: dict[str, Any]) -> None:
     assert ["CMD", "fenliu", "status", "--healthy"] == services["worker"]["healthcheck"]["test"]
 
 
 def test_our_containers_run_without_privileges(services: dict[str, Any]) -> None:
-    for name in ("migrate", "worker", "beat"):
+    for name in ("migrate", "worker", "serve", "beat"):
         assert (True, ["ALL"]) == (services[name]["read_only"], services[name]["cap_drop"])
     last_stage = DOCKERFILE.rpartition("FROM ")[2]
     assert re.search(r"^USER fenliu$", last_stage, re.MULTILINE)
