@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     relay_poll_s: float = Field(0.5, gt=0, le=60, description="Time between looks for something to deliver.")
     team_max_entries: int = Field(100_000, ge=1, description="Entries kept in a team's stream.")
     webhook_timeout_s: float = Field(10.0, gt=0, le=120, description="Longest time of one call of a webhook.")
-    webhook_attempts: int = Field(10, ge=1, description="Calls of a webhook before a delivery has failed.")
+    webhook_attempts: int = Field(16, ge=1, description="Calls of a webhook before a delivery has failed.")
     webhook_backoff_s: float = Field(2.0, gt=0, description="Pause before the second call; doubles each time.")
     webhook_backoff_max_s: float = Field(3_600.0, gt=0, description="Longest pause between two calls.")
     webhook_allow_private: bool = Field(False, description="Whether webhooks may call private addresses.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from tests.integration.relaying import add_webhook, assign, make_relay, one, qui
 from worker.desk import deliveries as desk
 from worker.desk import webhooks as webhooks_desk
 from worker.desk.deliveries import Filter
+from worker.desk.prune import Ages, prune
 
 
 def failing(times: int, status: int = 500) -> Callable[[Request], None]:
@@ -234,11 +235,10 @@ def test_only_what_everybody_got_is_pruned(engine: Engine, settings: Settings) -
         with relaying(settings):
             wait_for(lambda: through(engine), "all tried")
     assign(engine, "waiting", "a")
-    now, later = datetime.now(UTC) - timedelta(hours=1), datetime.now(UTC) + timedelta(hours=1)
-    # When they are pruned, two at a time, then those that were delivered go, with their deliveries
+    # When the old ones are pruned, there are none; then those that were delivered go, with their deliveries
+    assert 0 == prune(engine, Ages(announcements=timedelta(hours=1)))["outbox"]
+    assert 5 == prune(engine, Ages(announcements=timedelta(0)), chunk_rows=2)["outbox"]
     with engine.begin() as connection:
-        assert 0 == desk.prune_delivered(connection, now, 100)
-        assert [2, 2, 1, 0] == [desk.prune_delivered(connection, later, 2) for _ in range(4)]
         left = connection.execute(text("SELECT item_id FROM outbox ORDER BY id")).scalars().all()
         assert ["failed", "waiting"] == left
         assert 2 == connection.execute(text("SELECT count(*) FROM deliveries")).scalar_one()

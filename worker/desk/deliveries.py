@@ -1,6 +1,6 @@
-"""Deliveries: listing them, replaying them, how far behind they are, which of them may be pruned.
+"""Deliveries: listing them, replaying them, how far behind they are.
 
-Making and trying them is the relay's (`worker.relay`).
+Making and trying them is the relay's (`worker.relay`), pruning what is delivered `worker.desk.prune`'s.
 """
 
 from __future__ import annotations
@@ -123,26 +123,6 @@ def backlog(connection: Connection) -> Backlog:
     row = connection.execute(_BACKLOG).one()
     return Backlog(row.waiting, float(row.oldest_age_s), row.failed)
 
-
-def prune_delivered(connection: Connection, before: datetime, most: int) -> int:
-    """Delete up to `most` announcements that all receivers had before `before`, oldest first; how many these were.
-
-    Their deliveries go with them. What failed for good with some receiver stays: it can be replayed. Call it, one
-    transaction each, until it returns less than `most`. Rows that somebody holds are left for the next time.
-    """
-    return connection.execute(_PRUNE, {"before": before, "most": most}).rowcount
-
-
-_PRUNE = text(
-    """
-    DELETE FROM outbox WHERE id IN (
-        SELECT id FROM outbox done
-        WHERE done.delivered_at < :before
-            AND NOT EXISTS (SELECT FROM deliveries WHERE outbox_id = done.id AND state <> 'delivered')
-        ORDER BY done.delivered_at LIMIT :most FOR UPDATE SKIP LOCKED
-    )
-    """
-)
 
 _BACKLOG = text(
     """
