@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import gateway, labels, pipeline, producing, quantization_page, report, session, sink
+from benchmarks import backfill, gateway, labels, pipeline, producing, quantization_page, report, session, sink
 
 
 def _quantization() -> None:
@@ -27,6 +27,7 @@ BENCHMARKS = {
     "producing": lambda: producing.main([]),
     "sink": lambda: sink.main([]),
     "gateway": lambda: gateway.main([]),
+    "backfill": lambda: backfill.main([]),
 }
 ONLY_NAMED = {"quantization": _quantization}
 

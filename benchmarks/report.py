@@ -172,6 +172,26 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def _backfill(result: dict[str, Any]) -> str:
+    rows = [
+        [
+            f"{case['rows']:,}",
+            f"{case['rows_per_s']:,}",
+            f"{case['rows_per_s_enqueuing']:,}",
+            f"{case['wall_s']:.1f}",
+            f"{case['peak_mib']:.0f}",
+        ]
+        for case in result["cases"]
+    ]
+    head = ["rows", "rows/s, all included", "rows/s while enqueuing", "seconds", "peak memory, MiB"]
+    return (
+        "## Backfill\n\n"
+        f"`fenliu backfill start` on a Parquet file of comments with {result['cases'][-1]['mean_text_chars']:.0f} "
+        "characters on average, start of the process and wait for\nthe last row included, while another process takes "
+        "the entries out of the inbox without looking.\n\n" + _table(head, rows)
+    )
+
+
 SECTIONS = {
     "pipeline": _pipeline,
     "session": _session,
@@ -179,6 +199,7 @@ SECTIONS = {
     "producing": _producing,
     "sink": _sink,
     "gateway": _gateway,
+    "backfill": _backfill,
 }
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from producers.sources.parquet import ParquetRows
 from schemas.errors import BackfillError, EntryError, SourceError
 
 _HEAD_BYTES = 4096
+_SHOWN = {"size": "its size", "mtime_ns": "its time", "head": "its beginning"}
 
 
 class FileFeed:
@@ -28,6 +29,7 @@ class FileFeed:
         self._options = options
         self._source: Source | None = None
         self._pipe: io.BufferedReader | None = None
+        self._is_read = False
         if options.origin == STDIN:
             self._pipe, self.file = _headed(sys.stdin.buffer)
         else:
@@ -35,9 +37,8 @@ class FileFeed:
 
     def rows(self, place: Mapping[str, Any], shape: Shape) -> Iterator[Fed]:
         """The rows after line `place["line"]`."""
-        if self._source is not None:
-            self._source.close()
-        self._source = source = self._open(int(place.get("line", 0)))
+        source = self._unread()
+        source.after_line = int(place.get("line", 0))
         for row in source:
             where = f"line {row.line}"
             if isinstance(row, BadRow):
@@ -66,16 +67,27 @@ class FileFeed:
         if self._source is not None:
             self._source.close()
 
-    def _open(self, after_line: int) -> Source:
+    def open(self) -> Source:
+        """The source, not yet read."""
         options = self._options
-        return Source(
+        if self._source is not None:
+            self._source.close()
+        self._source = Source(
             options.origin,
             format=options.file_format,
             encoding=options.encoding,
             columns=options.columns,
-            after_line=after_line,
             pipe=self._pipe,
         )
+        self._is_read = False
+        return self._source
+
+    def _unread(self) -> Source:
+        if self._is_read and self._pipe is not None:
+            raise SourceError("standard input cannot be read again; resume with the same input")
+        source = self.open() if self._is_read or self._source is None else self._source
+        self._is_read = True
+        return source
 
 
 class ParquetFeed:
@@ -123,21 +135,18 @@ class ParquetFeed:
 def open_file(options: Options) -> FileFeed | ParquetFeed:
     """The feed of a file or of standard input. Raises SourceError, SetupError."""
     feed = FileFeed(options)
-    source = feed._open(0)
-    if source.format is Format.PARQUET:
-        return ParquetFeed(options, source, feed.file)
-    feed._source = source
-    return feed
+    source = feed.open()
+    return ParquetFeed(options, source, feed.file) if source.format is Format.PARQUET else feed
 
 
 def check_same(kept: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> None:
     """Raise BackfillError if a file is not the one that its place belongs to."""
     if kept is None or now is None:
         return
-    differs = [name for name in kept if kept[name] != now.get(name)]
+    differs = [shown for name, shown in _SHOWN.items() if name in kept and kept[name] != now.get(name)]
     if differs:
         raise BackfillError(
-            f"the file is not the one this backfill began with ({' and '.join(differs)} differ): start a new one, or "
+            f"the file is not the one this backfill began with ({' and '.join(differs)} changed): start a new one, or "
             "give --force if its rows up to here are the same"
         )
 

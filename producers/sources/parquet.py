@@ -45,8 +45,8 @@ class ParquetRows:
         except self._arrow_error as error:
             raise self._broken(error) from error
         metadata = self._table.metadata
-        self.groups = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
-        self.total = sum(self.groups)
+        self.groups: list[int] = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        self.total: int = sum(self.groups)
         names = self._table.schema_arrow.names
         columns.check(self._name, names)
         self._wanted = columns.wanted(names)

@@ -21,8 +21,8 @@ class Source:
     `format`: None goes by the file's suffix, else by its first line. `id_column` and `text_column` name the
     columns that become `id` and `text`; `columns`, if given, says so for all columns. A row without an id column
     gets `stable_id`. Blank cells are left out, except id and text. `after_line`: begin behind the row that ended
-    there. `pipe` is read in the stead of standard input. Raises SourceError for what stops the whole source, and
-    yields BadRow for what does not.
+    there; it may be set until then. `pipe` is read in the stead of standard input. Raises SourceError for what stops
+    the whole source, and yields BadRow for what does not.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Source:
     ) -> None:
         self._columns = columns or Columns(id_column, text_column)
         self._encoding = encoding
-        self._after_line = after_line
+        self.after_line = after_line
         self._stream: io.TextIOWrapper | None = None
         self._parquet: ParquetRows | None = None
         self._rows_read = 0
@@ -72,7 +72,7 @@ class Source:
             if self.format is Format.PARQUET:
                 yield from self._parquet_rows()
                 return
-            rows = TextRows(self._text(), self.name, self._encoding, self._columns, self._after_line)
+            rows = TextRows(self._text(), self.name, self._encoding, self._columns, self.after_line)
             yield from {Format.CSV: rows.csv, Format.JSONL: rows.jsonl, Format.LINES: rows.lines}[self.format]()
         except BROKEN as error:
             raise SourceError(f"{self.name}: {reason(error)}") from error

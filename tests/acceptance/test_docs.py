@@ -29,6 +29,7 @@ DOCS = [
     "docs/retention.md",
     "docs/delivery.md",
     "docs/http.md",
+    "docs/backfill.md",
 ]
 MAKE_TARGETS_OF_CI = {"demo", "test", "lint"}
 

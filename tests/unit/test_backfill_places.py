@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import signal
+import time
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -23,6 +26,7 @@ from producers.backfill.options import Options
 from producers.backfill.progress import KEPT_REFUSALS, KEPT_SOURCES, Progress, Refusal
 from producers.backfill.queries import key_from_json, key_to_json, shown_url
 from producers.backfill.shape import Shape
+from producers.backfill.stopping import Stop, StoppedError
 from schemas.errors import BackfillError, SetupError, SourceError
 from schemas.names import Keys
 
@@ -172,7 +176,7 @@ def test_a_file_is_told_from_another(tmp_path: Path) -> None:
     check_same(None, before)
     check_same(before, before)
     path.write_text("二二\n")
-    with pytest.raises(BackfillError, match=r"size .*differ.*--force"):
+    with pytest.raises(BackfillError, match=r"its size .*changed.*--force"):
         check_same(before, identity())
 
 
@@ -185,6 +189,21 @@ def test_a_dead_process_is_known_on_its_own_machine_only() -> None:
     assert "process 4194399 on elsewhere" == shown(f"elsewhere {boot} {space} 4194399 {token}")
     for strange in ("", "x", "a b c d e f"):
         assert not is_dead(strange)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_waiting_at_once_and_work_when_it_looks(number: int, code: int) -> None:
+    before = signal.getsignal(number)
+    with Stop() as stop, pytest.raises(StoppedError) as waiting, stop.at_once():
+        os.kill(os.getpid(), number)
+        time.sleep(60)
+    assert code == waiting.value.code
+    with Stop() as stop:
+        os.kill(os.getpid(), number)
+        with pytest.raises(StoppedError) as looking:
+            stop.sleep(0)
+    assert code == looking.value.code
+    assert before is signal.getsignal(number)
 
 
 def test_urls_are_shown_without_their_password() -> None:
