@@ -38,11 +38,11 @@ _PREDICTIONS = text(
            updated_at, received_at, lane
     FROM (
         SELECT items.*, 'sentiment' AS task, CASE WHEN random() < 0.001 THEN 'neutral' WHEN random() < 0.4
-               THEN 'negative' ELSE 'positive' END AS label, 0.5 + random() / 2 AS score
+               THEN 'negative' ELSE 'positive' END AS label, 1 - 0.5 * power(random(), 3) AS score
         FROM items WHERE entry_ms BETWEEN :first AND :last
         UNION ALL
         SELECT items.*, 'routing', (ARRAY['billing', 'delivery', 'returns', 'account'])[1 + entry_ms % 4],
-               0.3 + 0.7 * random()
+               1 - 0.7 * power(random(), 2)
         FROM items WHERE entry_ms BETWEEN :first AND :last AND kind = 'ticket'
     ) AS results
     """
@@ -113,7 +113,7 @@ QUERIES = {
         "SELECT * FROM dash_low_confidence WHERE source = 'rare' ORDER BY score LIMIT 100"
     ),
     "dash_low_confidence, the lowest 100 of a team": (
-        "SELECT * FROM dash_low_confidence WHERE team = 'billing' ORDER BY score LIMIT 100"
+        "SELECT * FROM dash_low_confidence WHERE team = 'billing' ORDER BY team_score LIMIT 100"
     ),
     "dash_low_confidence, how many": "SELECT count(*) FROM dash_low_confidence",
     "dash_latency, all": "SELECT * FROM dash_latency",
@@ -142,6 +142,7 @@ def fill(engine: Engine, predictions: int, at_once: int = 300_000) -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("SET session_replication_role = replica"))
         connection.execute(text("SET statement_timeout = 0"))
+        connection.execute(text("SELECT setseed(0.5)"))
         for first in range(1, items + 1, at_once):
             part = {"first": first, "last": min(first + at_once - 1, items)}
             connection.execute(_ITEMS, part | {"items": items, "days": DAYS})

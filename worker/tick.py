@@ -7,6 +7,7 @@ for it than it takes. What it starts are processes (`worker.jobs`): a job in the
 from __future__ import annotations
 
 import threading
+import time
 from functools import cached_property
 from typing import Any
 
@@ -20,10 +21,12 @@ from schemas.settings import Settings
 from worker.desk import schedules
 from worker.inbox import connect, translated
 from worker.jobs import Jobs
+from worker.rollup import fold
 
 log = structlog.get_logger(__name__)
 
 _GRACE_S = 60.0
+_FOLD_EVERY_S = 60.0
 
 
 class Ticker:
@@ -33,6 +36,7 @@ class Ticker:
         self._settings = settings
         self._jobs = Jobs(settings)
         self._one_at_a_time = threading.Lock()
+        self._folded_at_s = -_FOLD_EVERY_S
 
     def tick(self) -> None:
         """Start what is due. What cannot be done now, Postgres or Redis being away, is done at a later tick."""
@@ -49,10 +53,17 @@ class Ticker:
             for launch in schedules.recover(self._engine, self._is_tended):
                 log.warning("backfill_started_again", backfill_id=launch.backfill_id)
                 self._jobs.start(launch)
+            self._fold()
         except RetryableError as error:
             log.warning("tick_failed", reason=str(error)[:200])
         finally:
             self._one_at_a_time.release()
+
+    def _fold(self) -> None:
+        """Fold the sums behind the dashboards now and then; mostly some ten milliseconds."""
+        if time.monotonic() - self._folded_at_s >= _FOLD_EVERY_S:
+            fold(self._engine)
+            self._folded_at_s = time.monotonic()
 
     def end(self, **_: Any) -> None:
         """End what was started here. A tick elsewhere starts it again, and this start does not count."""

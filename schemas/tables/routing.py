@@ -45,6 +45,7 @@ routes = Table(
     json_column("examples", "[]"),
     Column("threshold", Double),
     flag("enabled", default=True),
+    flag("by_model", default=True),
     PrimaryKeyConstraint("route_set", "version", "team"),
     ForeignKeyConstraint(["route_set", "version"], ["route_sets.name", "route_sets.version"], ondelete="CASCADE"),
     CheckConstraint("threshold BETWEEN 0 AND 1", name="threshold"),
@@ -72,6 +73,7 @@ assignments = Table(
     of_item(),
     one_of("status", AssignmentStatus),
     Index(None, "team", "changed_at"),
+    Index(None, "team", "score"),
 )
 
 # `who` is a person, the model's name and version, or the route set's where a rule decided. `from_team` is null for
