@@ -47,18 +47,28 @@ class Rule:
 class RouteSet:
     """The teams of one route set, as a file or a version in Postgres holds them.
 
-    `disabled` teams stay in the set, and nothing is routed to them. `rules` are in the order they are tried.
+    `disabled` teams stay in the set, and nothing is routed to them. `unscored` teams are filled by rules and people
+    alone. `rules` are in the order they are tried.
     """
 
     name: str
     labels: LabelSet
     disabled: frozenset[str] = frozenset()
     rules: tuple[Rule, ...] = ()
+    unscored: frozenset[str] = frozenset()
 
     @property
     def enabled(self) -> LabelSet:
         """The teams that tickets are routed to; there may be none."""
-        return LabelSet(tuple(label for label in self.labels.labels if label.name not in self.disabled))
+        return self._without(self.disabled)
+
+    @property
+    def scored(self) -> LabelSet:
+        """The teams that the model chooses among; there may be none."""
+        return self._without(self.disabled | self.unscored)
+
+    def _without(self, names: frozenset[str]) -> LabelSet:
+        return LabelSet(tuple(label for label in self.labels.labels if label.name not in names))
 
 
 def first_rule(rules: Sequence[Rule], facts: Facts) -> Rule | None:
@@ -69,7 +79,8 @@ def first_rule(rules: Sequence[Rule], facts: Facts) -> Rule | None:
 def route_set_of(value: object) -> RouteSet:
     """A route set from what JSON or YAML gives: `teams`, and if wanted `route_set` and `rules`; or the teams alone.
 
-    A team may have `enabled: false` beside what a label may have. Raises LabelsError or ConditionError, which name
+    A team may have `enabled: false` (nothing is routed to it) and `by_model: false` (only rules and people fill it)
+    beside what a label may have. Raises LabelsError or ConditionError, which name
     what is wrong and the fix.
     """
     name: object = DEFAULT_ROUTE_SET
@@ -80,11 +91,15 @@ def route_set_of(value: object) -> RouteSet:
             raise LabelsError(f"unknown key {unknown[0]!r}; known: {', '.join(_KEYS)}")
         name, teams, rules = value.get("route_set", name), value["teams"], value.get("rules")
     name = label_text(name, "route_set", MAX_LABEL_CHARS)
-    teams, disabled = _without_enabled(teams)
+    teams, disabled = _without(teams, "enabled")
+    teams, unscored = _without(teams, "by_model")
     labels = label_set(teams)
     if TRIAGE_TEAM in labels.names:
         raise LabelsError(f"{TRIAGE_TEAM!r} is where undecided tickets go; name the team otherwise")
-    return RouteSet(name, labels, disabled, _rules(rules, labels, disabled))
+    route_set = RouteSet(name, labels, disabled, _rules(rules, labels, disabled), unscored)
+    if route_set.enabled.labels and not route_set.scored.labels:
+        raise LabelsError("has by_model: false for every team; tickets that no rule gives away need at least one other")
+    return route_set
 
 
 def read_routes_file(path: Path) -> RouteSet:
@@ -97,34 +112,35 @@ def read_routes_file(path: Path) -> RouteSet:
 
 
 def read_labels_file(path: Path) -> LabelSet:
-    """A labels file, YAML or JSON. A routes file, told by its `route_set` and `teams`, will do: its enabled teams.
+    """A labels file, YAML or JSON. A routes file, told by its `route_set` and `teams`, will do: the teams that the
+    model chooses among.
 
     Raises LabelsError, for a routes file's rules ConditionError, with the file's name.
     """
     content = read_written(path)
     if isinstance(content, Mapping) and {"route_set", "teams"} <= content.keys() <= set(_KEYS):
-        return read_routes_file(path).enabled
+        return read_routes_file(path).scored
     try:
         return label_set(content)
     except LabelsError as error:
         raise LabelsError(f"{path}: {error}") from None
 
 
-def _without_enabled(teams: Any) -> tuple[Any, frozenset[str]]:
-    """`teams` as labels have them, and the names of those that say `enabled: false`."""
+def _without(teams: Any, flag: str) -> tuple[Any, frozenset[str]]:
+    """`teams` without this key, and the names of those that set it to false."""
     if not isinstance(teams, Mapping):
         return teams, frozenset()
     labels: dict[Any, Any] = {}
-    disabled = set()
+    off = set()
     for name, details in teams.items():
         labels[name] = details
-        if isinstance(details, Mapping) and "enabled" in details:
-            labels[name] = {key: value for key, value in details.items() if key != "enabled"}
-            if not isinstance(details["enabled"], bool):
-                raise LabelsError(f"enabled of label {name!r} must be true or false")
-            if not details["enabled"]:
-                disabled.add(str(name).strip())
-    return labels, frozenset(disabled)
+        if isinstance(details, Mapping) and flag in details:
+            labels[name] = {key: value for key, value in details.items() if key != flag}
+            if not isinstance(details[flag], bool):
+                raise LabelsError(f"{flag} of label {name!r} must be true or false")
+            if not details[flag]:
+                off.add(str(name).strip())
+    return labels, frozenset(off)
 
 
 def _rules(value: object, labels: LabelSet, disabled: frozenset[str]) -> tuple[Rule, ...]:

@@ -102,8 +102,8 @@ class Router:
 def _routed(stored: StoredVersion | None) -> RouteSetVersion | None:
     if stored is None:
         return None
-    route_set, enabled = stored.route_set, stored.route_set.enabled
-    return RouteSetVersion(route_set.name, stored.version, enabled, route_set.rules) if enabled.labels else None
+    route_set, scored = stored.route_set, stored.route_set.scored
+    return RouteSetVersion(route_set.name, stored.version, scored, route_set.rules) if scored.labels else None
 
 
 def decide(scores: Mapping[str, float], labels: LabelSet, threshold: float, margin: float) -> Assignment:

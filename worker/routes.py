@@ -120,6 +120,7 @@ def _insert(connection: Connection, route_set: RouteSet, version: int, by: str) 
                 "examples": list(label.examples),
                 "threshold": label.threshold,
                 "enabled": label.name not in route_set.disabled,
+                "by_model": label.name not in route_set.unscored,
             }
             for position, label in enumerate(route_set.labels.labels)
         ],
@@ -181,6 +182,7 @@ def _by_team(route_set: RouteSet) -> dict[str, dict[str, Any]]:
             "examples": label.examples,
             "threshold": label.threshold,
             "enabled": label.name not in route_set.disabled,
+            "by_model": label.name not in route_set.unscored,
         }
         for label in route_set.labels.labels
     }
@@ -197,8 +199,9 @@ def read_in(connection: Connection, name: str, version: int | None = None) -> St
     ).all()
     labels = LabelSet(tuple(Label(team.team, team.description, tuple(team.examples), team.threshold) for team in teams))
     disabled = frozenset(team.team for team in teams if not team.enabled)
+    unscored = frozenset(team.team for team in teams if not team.by_model)
     rules = tuple(Rule.of(rule["when"], rule["team"]) for rule in found.rules)
-    route_set = RouteSet(name, labels, disabled, rules)
+    route_set = RouteSet(name, labels, disabled, rules, unscored)
     return StoredVersion(route_set, found.version, found.created_at, found.created_by, found.current)
 
 

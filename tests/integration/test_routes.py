@@ -156,6 +156,8 @@ def test_the_router_routes_to_enabled_teams_only(engine: Engine) -> None:
     router = Router(engine, poll_s=0)
     routes.apply(engine, route_set(BILLING, SHIPPING, disabled=frozenset(["物流"])), "x")
     assert RouteSetVersion("default", 1, LabelSet((BILLING,))) == router.resolve("default")
+    routes.apply(engine, RouteSet("default", LabelSet((BILLING, SHIPPING)), unscored=frozenset(["物流"])), "x")
+    assert RouteSetVersion("default", 2, LabelSet((BILLING,))) == router.resolve("default")
     routes.apply(engine, route_set(BILLING, disabled=frozenset(["账单"])), "x")
     assert router.resolve("default") is None
 
@@ -249,9 +251,13 @@ def test_apply_and_show_on_the_command_line(fenliu: Fenliu, tmp_path: Path) -> N
 
     shown = json.loads(fenliu("routes", "show", "support", "--json").stdout)
     assert (2, True) == (shown["version"], shown["current"])
-    assert {"description": "付款和账单", "examples": ["扣了两次钱"], "threshold": 0.5, "enabled": True} == shown[
-        "teams"
-    ]["账单"]
+    assert {
+        "description": "付款和账单",
+        "examples": ["扣了两次钱"],
+        "threshold": 0.5,
+        "enabled": True,
+        "by_model": True,
+    } == shown["teams"]["账单"]
     assert not shown["teams"]["旧"]["enabled"]
     old = json.loads(fenliu("routes", "show", "support", "--version", "1", "--json").stdout)
     assert (0.4, "mei") == (old["teams"]["账单"]["threshold"], old["created_by"])

@@ -45,6 +45,19 @@ def test_rules_are_equal_that_mean_the_same() -> None:
     assert {"when": "meta.plan  == 1", "team": "x"} == Rule.of("meta.plan  == 1", "x").as_written()
 
 
+def test_a_team_that_only_rules_fill_is_none_of_the_labels() -> None:
+    # Given a team that a rule names and the model is not to choose
+    rule = {"when": "meta.vip == true", "team": "b"}
+    found = route_set_of({"rules": [rule], "teams": {"a": "x", "b": {"description": "y", "by_model": False}}})
+    # then it is a team, with its rule, and no label
+    assert ("a", "b") == found.enabled.names
+    assert ("a",) == found.scored.names
+    assert ["b"] == [each.team for each in found.rules]
+    # and a set without any label is refused
+    with pytest.raises(LabelsError, match="by_model: false for every team"):
+        route_set_of({"teams": {"b": {"by_model": False}}})
+
+
 def test_a_routes_file_with_rules_will_do_as_a_labels_file(tmp_path: Path) -> None:
     path = tmp_path / "routes.yaml"
     path.write_text(RULES)

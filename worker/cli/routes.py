@@ -141,6 +141,7 @@ def _as_json(stored: StoredVersion) -> dict[str, Any]:
                 "examples": list(label.examples),
                 "threshold": label.threshold,
                 "enabled": label.name not in stored.route_set.disabled,
+                "by_model": label.name not in stored.route_set.unscored,
             }
             for label in stored.route_set.labels.labels
         },
@@ -161,6 +162,7 @@ def _print_version(stored: StoredVersion) -> None:
     table = Table("team", "description", "examples", "threshold")
     for label in stored.route_set.labels.labels:
         off = " (disabled)" if label.name in stored.route_set.disabled else ""
+        off += " (by rule)" if label.name in stored.route_set.unscored else ""
         threshold = "default" if label.threshold is None else f"{label.threshold:g}"
         table.add_row(*map(Text, (label.name + off, label.description, str(len(label.examples)), threshold)))
     Console().print(table)

@@ -84,9 +84,9 @@ def try_out(
     `on_done` is told now and then how many tickets are done. Raises LabelsError for labels that the model cannot read
     or of which none is enabled, and ModelError for a model that does not route.
     """
-    if not route_set.enabled.labels:
+    if not route_set.scored.labels:
         raise LabelsError(f"route set {route_set.name!r} has no enabled team; nothing can be routed to it")
-    labels = classifier.prepare(route_set.enabled)
+    labels = classifier.prepare(route_set.scored)
     tried: list[Tried | None] = []
     for chunk in _chunks(past, settings):
         tried += _decided(chunk, route_set, classifier, labels, settings)
