@@ -71,9 +71,21 @@ class Cursor:
             return progress
 
     def keep(self) -> None:
-        """Keep the lease while waiting."""
+        """Keep the lease while waiting, and see whether the backfill is still ours and wanted."""
         with _spoken():
             self._check_holder()
+
+    def keep_lease(self) -> None:
+        """Keep the lease, if it is ours, whatever else goes on; safe beside every other method, in any thread.
+
+        A lease that is wrongly kept does no harm: the holder beside the position is what counts.
+        """
+        with _spoken():
+            holder = self._client.get(self._lease)
+            if holder == self._name.encode():
+                self._client.pexpire(self._lease, LEASE_MS)
+            elif holder is None and self._client.hget(self._key, _HOLDER) == self._name.encode():
+                self._client.set(self._lease, self._name, nx=True, px=LEASE_MS)
 
     def add(self, after: Progress, entries: Sequence[Mapping[str, str]], bound: int) -> Progress:
         """Add a chunk and move on to `after`, both or neither; progress with the ids of the chunk's entries.

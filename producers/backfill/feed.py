@@ -75,7 +75,7 @@ def chunks(rows: Iterable[Fed], most_rows: int) -> Iterator[Chunk]:
         chunk.read += 1
         if fields is not None:
             chunk.entries.append(fields)
-            chars += len(fields["text"]) + len(fields.get("meta", ""))
+            chars += len(fields["text"]) + len(fields.get("meta", "")) + len(fields.get("labels", ""))
         else:
             chunk.refusals.append(_refusal(where, error))
         full = chunk.read >= most_rows or chars >= CHUNK_CHARS

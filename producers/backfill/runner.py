@@ -88,7 +88,8 @@ class Runner:
                 check_same(progress.file, feed.file)
             progress = replace(progress, file=feed.file, read_at=progress.read_at or _now())
             self._total = self.record.total
-            if self._total is None and (self.display.is_bar or feed.keeps_read_time):
+            # A file knows its total; a database has to count, which is worth it only for somebody who watches.
+            if self._total is None and (self.display.is_bar or feed.file is not None):
                 self._total = feed.total()
             tries, read = 0, progress.read
             while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -31,11 +32,13 @@ from schemas.errors import (
     FenliuError,
     InboxUnavailableError,
     LeaseTakenError,
+    SetupError,
 )
 from schemas.names import BackfillState
 from schemas.settings import Settings
 
 _REDIS_TIMEOUT_S = 30
+_KEEP_EVERY_S = 5.0
 _STATEMENT_TIMEOUT_S = 600
 
 
@@ -86,7 +89,8 @@ def run(
     with Stop() as stop, Display() as display:
         runner = Runner(settings, engine, Cursor(client, settings.keys, record.id), record, opener, stop, display)
         try:
-            return runner.run(wait=wait, force=force)
+            with _keeping(runner.cursor):
+                return runner.run(wait=wait, force=force)
         except (LeaseTakenError, CancelledError):
             raise
         except StoppedError:
@@ -94,7 +98,27 @@ def run(
             raise
         except FenliuError as error:
             _leave(engine, runner, BackfillState.FAILED, str(error))
-            raise type(error)(f"{error}\n{_how_to_go_on(record.id)}") from error
+            display.note(f"go on with `fenliu backfill resume {record.id}`")
+            raise
+
+
+@contextmanager
+def _keeping(cursor: Cursor) -> Iterator[None]:
+    """Keep the lease from a thread: a query may take minutes to its first row."""
+    ended = threading.Event()
+
+    def keep() -> None:
+        while not ended.wait(_KEEP_EVERY_S):
+            with contextlib.suppress(InboxUnavailableError, SetupError):
+                cursor.keep_lease()
+
+    thread = threading.Thread(target=keep, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(_KEEP_EVERY_S)
 
 
 def _leave(engine: Engine, runner: Runner, state: BackfillState, error: str | None) -> None:
@@ -103,7 +127,3 @@ def _leave(engine: Engine, runner: Runner, state: BackfillState, error: str | No
         ledger.save(engine, runner.record.id, runner.latest, state=state, error=error)
     with contextlib.suppress(InboxUnavailableError, BackfillError):
         runner.cursor.release(forget=False)
-
-
-def _how_to_go_on(backfill_id: int) -> str:
-    return f"go on with `fenliu backfill resume {backfill_id}`"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import os
+import pty
 import random
 import re
 import signal
@@ -14,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 
 from schemas.names import Lane
 from schemas.settings import Settings
@@ -143,6 +147,33 @@ def test_a_pipe_of_gzip_is_read_and_looked_at(place: Place, fenliu: Fenliu) -> N
     place.client.delete(place.settings.keys.inbox(Lane.BULK))
     assert 0 == fenliu("backfill", "resume", "1").returncode
     assert 1 == fenliu("backfill", "resume", "1").returncode
+
+
+def test_a_terminal_gets_a_bar_with_rate_and_time_left(place: Place) -> None:
+    # Given items, which have to be counted first, for somebody who watches
+    with place.engine.begin() as connection:
+        connection.execute(
+            sqlalchemy.text(
+                "INSERT INTO items SELECT 'shop', n, 'comment', '好', 'zh', 'done', now(), now(), now(), '{}',"
+                " '1-1', 1, 1 FROM generate_series(1, 3000) n"
+            )
+        )
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        fenliu_command("backfill", "start", "items", "--no-wait"), cwd=ROOT, stdin=subprocess.DEVNULL,
+        env=environment(place.settings, TERM="xterm", COLUMNS="100"), stdout=subprocess.PIPE, stderr=theirs, text=True,
+        check=True,
+    )  # fmt: skip
+    os.close(theirs)
+    drawn = b""
+    with contextlib.suppress(OSError):
+        while piece := os.read(ours, 65_536):
+            drawn += piece
+    os.close(ours)
+    assert "3,000 enqueued" in done.stdout
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", drawn.decode())
+    assert re.search(r"enqueued, [\d,]+ rows/s ━+ \d:\d\d:\d\d \d:\d\d:\d\d", plain)
+    assert 3_000 == place.one("SELECT total FROM backfills")
 
 
 @pytest.mark.parametrize(

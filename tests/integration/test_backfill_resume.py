@@ -217,7 +217,13 @@ def test_the_lease_of_a_process_that_has_died_here_is_free_at_once(
         redis_client.set(key, f"{host} {boot} {space} 4194399 {token}", px=30_000)
         Cursor(client, settings.keys, 7).take(Progress())
         assert 0 < int(redis_client.pttl(key)) <= 30_000  # type: ignore[arg-type]
-        # That of a process elsewhere is not.
+        # It is kept by its holder alone,
+        holder = Cursor(client, settings.keys, 7)
+        holder.keep_lease()
+        redis_client.pexpire(key, 5_000)
+        holder.keep_lease()
+        assert int(redis_client.pttl(key)) <= 5_000  # type: ignore[arg-type]
+        # and that of a process elsewhere is not free.
         redis_client.set(key, f"elsewhere {boot} {space} 4194399 {token}", px=30_000)
         with pytest.raises(LeaseTakenError, match="process 4194399 on elsewhere"):
             Cursor(client, settings.keys, 7).take(Progress())
