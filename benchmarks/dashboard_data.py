@@ -115,7 +115,9 @@ QUERIES = {
     "dash_low_confidence, the lowest 100 of a team": (
         "SELECT * FROM dash_low_confidence WHERE team = 'billing' ORDER BY team_score LIMIT 100"
     ),
-    "dash_low_confidence, how many": "SELECT count(*) FROM dash_low_confidence",
+    "dash_low_confidence, how many of a day": (
+        "SELECT task, count(*) FROM dash_low_confidence WHERE item_created_at >= now() - interval '1 day' GROUP BY task"
+    ),
     "dash_latency, all": "SELECT * FROM dash_latency",
     "dash_latency, a day of the live inbox": (
         "SELECT hour, queue_ms_p99 FROM dash_latency"

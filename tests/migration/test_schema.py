@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 from alembic import command
@@ -16,7 +17,9 @@ from schemas.database import make_engine
 from schemas.errors import DatabaseUnavailableError, FenliuError, SetupError
 from schemas.settings import Settings
 from schemas.tables import metadata
+from tests.integration.outcomes import comment, ticket
 from worker.migrate import alembic_config, migrate
+from worker.sink import Sink
 
 VIEWS = {
     "dash_current",
@@ -42,6 +45,22 @@ DESCRIPTION = {
     """,
     "indexes": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
 }
+# What tables do not declare, and migrations alone make.
+BEHAVIOUR = {
+    "triggers": """
+        SELECT tgrelid::regclass::text, tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+    """,
+    "functions": """
+        SELECT proname, pg_get_functiondef(oid), obj_description(oid, 'pg_proc') FROM pg_proc
+        WHERE pronamespace = 'public'::regnamespace
+    """,
+    "views": """
+        SELECT viewname, definition, obj_description(viewname::text::regclass) FROM pg_views
+        WHERE schemaname = 'public'
+    """,
+}
+SUMMED = ("items", "predictions", "assignments")
+ROLLUPS = {name for name in metadata.tables if name.startswith("rollup_")}
 ALEMBIC_TABLE = "alembic_version"
 
 
@@ -87,7 +106,8 @@ def test_checks_defaults_and_indexes_are_the_declared_ones_too(engine: Engine, b
 
 def test_every_step_can_be_taken_back_and_again(engine: Engine) -> None:
     # Given a migrated database
-    before = description_of(engine)
+    before, behaviour = description_of(engine), behaviour_of(engine)
+    assert all(behaviour.values())
 
     # when everything is taken back
     with engine.connect() as connection:
@@ -95,9 +115,80 @@ def test_every_step_can_be_taken_back_and_again(engine: Engine) -> None:
 
     # then nothing of ours is left, and migrating again makes the same
     assert {"columns": set(), "constraints": set(), "indexes": set()} == description_of(engine)
+    assert {"triggers": set(), "functions": set(), "views": set()} == behaviour_of(engine)
     with engine.connect() as connection:
         command.upgrade(alembic_config(connection), "head")
     assert before == description_of(engine)
+    assert behaviour == behaviour_of(engine)
+
+
+def test_one_step_back_brings_the_views_of_before(engine: Engine, bare: Engine) -> None:
+    # Given the database as it was before the rollups
+    with bare.connect() as connection:
+        command.upgrade(alembic_config(connection), "0003")
+    before, behaviour = description_of(bare), behaviour_of(bare)
+
+    # when they come and go
+    with bare.connect() as connection:
+        command.upgrade(alembic_config(connection), "0004")
+        assert behaviour != behaviour_of(bare)
+        command.downgrade(alembic_config(connection), "0003")
+
+    # then all is as it was
+    assert before == description_of(bare)
+    assert behaviour == behaviour_of(bare)
+
+
+def test_rows_from_before_the_rollups_are_summed(engine: Engine, bare: Engine) -> None:
+    # Given rows that an older version wrote
+    with bare.connect() as connection:
+        command.upgrade(alembic_config(connection), "0003")
+    Sink(bare).write([comment("1"), comment("2", label="negative"), ticket("3")], datetime.now(UTC))
+
+    def sums() -> dict[str, list[tuple[object, ...]]]:
+        queries = {
+            "dash_sentiment_hourly": "SELECT * FROM dash_sentiment_hourly ORDER BY hour, label",
+            "dash_sentiment_by_source": "SELECT * FROM dash_sentiment_by_source ORDER BY label",
+            "dash_routing_by_team": "SELECT hour, source, team, status, tickets, mean_score FROM dash_routing_by_team",
+            "dash_throughput": "SELECT minute, kind, state, items FROM dash_throughput ORDER BY kind",
+            "dash_latency": "SELECT hour, task, results FROM dash_latency ORDER BY task",
+        }
+        with bare.connect() as connection:
+            return {name: [tuple(row) for row in connection.execute(text(query))] for name, query in queries.items()}
+
+    before = sums()
+    assert all(before.values())
+
+    # when the database is migrated, then the views say the same
+    with bare.connect() as connection:
+        command.upgrade(alembic_config(connection), "head")
+    assert before == sums()
+
+
+def test_every_summed_table_tells_the_rollups_of_every_kind_of_change(engine: Engine) -> None:
+    # Given the triggers that are there
+    with engine.connect() as connection:
+        found = connection.execute(
+            text("SELECT event_object_table, event_manipulation, action_orientation, action_timing"
+                 " FROM information_schema.triggers WHERE trigger_schema = 'public'")
+        )  # fmt: skip
+        events = {tuple(row) for row in found}
+        truncates = connection.execute(
+            text("SELECT tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal AND tgtype & 32 > 0")
+        ).scalars()
+        # then there is one for each table and kind of statement
+        assert {(table, kind, "STATEMENT", "AFTER") for table in SUMMED for kind in ("INSERT", "UPDATE", "DELETE")} == (
+            events
+        )
+        assert sorted(SUMMED) == sorted(truncates)
+
+        # and all of them together, and making all anew, fill every column of every rollup
+        bodies = " ".join(
+            connection.execute(text("SELECT prosrc FROM pg_proc WHERE starts_with(proname, 'rollup_')")).scalars()
+        )
+    for name in ROLLUPS - {"rollup_percentiles"}:  # which folding makes
+        columns = ", ".join(column.name for column in metadata.tables[name].columns if column.name != "folded")
+        assert f"INSERT INTO {name} ({columns})" in bodies
 
 
 @pytest.mark.parametrize("view", sorted(VIEWS))
@@ -186,6 +277,12 @@ def description_of(engine: Engine) -> dict[str, set[tuple[object, ...]]]:
     """What the server says of every table of ours."""
     with engine.connect() as connection:
         return {what: _rows(connection, query) for what, query in DESCRIPTION.items()}
+
+
+def behaviour_of(engine: Engine) -> dict[str, set[tuple[object, ...]]]:
+    """What the server says of every trigger, function and view of ours."""
+    with engine.connect() as connection:
+        return {what: {tuple(row) for row in connection.execute(text(query))} for what, query in BEHAVIOUR.items()}
 
 
 def _rows(connection: Connection, query: str) -> set[tuple[object, ...]]:
