@@ -10,7 +10,18 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import backfill, gateway, labels, pipeline, producing, quantization_page, report, session, sink
+from benchmarks import (
+    backfill,
+    dashboards,
+    gateway,
+    labels,
+    pipeline,
+    producing,
+    quantization_page,
+    report,
+    session,
+    sink,
+)
 
 
 def _quantization() -> None:
@@ -28,6 +39,7 @@ BENCHMARKS = {
     "sink": lambda: sink.main([]),
     "gateway": lambda: gateway.main([]),
     "backfill": lambda: backfill.main([]),
+    "dashboards": lambda: dashboards.main([]),
 }
 ONLY_NAMED = {"quantization": _quantization}
 

@@ -192,6 +192,22 @@ def _backfill(result: dict[str, Any]) -> str:
     )
 
 
+def _dashboards(result: dict[str, Any]) -> str:
+    rows = [
+        [name, f"{row['rows']:,}", f"{row['p50_ms']:.1f}", f"{row['worst_ms']:.1f}", f"{row['unfolded_p50_ms']:.1f}"]
+        for name, row in result["queries"].items()
+    ]
+    head = ["question", "rows", "ms, median", "ms, worst", "ms before folding, median"]
+    tables = result["rows"]
+    return (
+        "## Dashboards\n\n"
+        f"Views over {tables['predictions']:,} predictions of {tables['items']:,} items, {tables['assignments']:,} of "
+        f"them assigned, until the last row has come, {result['rounds']} times\neach, warm. Before folding: with a "
+        f"minute of batches on top, {result['folded_rows']:,} rows, which folding then takes "
+        f"{result['fold_ms']:.0f} ms for.\n\n" + _table(head, rows)
+    )
+
+
 SECTIONS = {
     "pipeline": _pipeline,
     "session": _session,
@@ -200,6 +216,7 @@ SECTIONS = {
     "sink": _sink,
     "gateway": _gateway,
     "backfill": _backfill,
+    "dashboards": _dashboards,
 }
 
 if __name__ == "__main__":

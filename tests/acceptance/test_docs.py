@@ -26,6 +26,7 @@ DOCS = [
     "docs/zero-shot.md",
     "docs/routing.md",
     "docs/schedules.md",
+    "docs/dashboards.md",
     "docs/retention.md",
     "docs/delivery.md",
     "docs/http.md",
