@@ -12,6 +12,7 @@ from typing import Final
 from worker.draft import Draft, Work
 
 FIRST_MS_PER_TOKEN: Final = 0.5
+FIRST_MS_PER_ENTRY: Final = 30.0
 """Assumed before anything is measured; a base-size model on a slow core takes about that much."""
 
 _RISE = 0.5
@@ -29,6 +30,7 @@ class Pace:
         self._portion_ms = portion_ms
         self._lock = threading.Lock()
         self._ms_per_token: dict[Work, float] = {}
+        self._ms_per_entry = FIRST_MS_PER_ENTRY
 
     def cost_ms(self, draft: Draft) -> float:
         """Time in the model that this draft will take, estimated."""
@@ -45,12 +47,19 @@ class Pace:
             portion.append(draft)
         return portion
 
+    def usual_entries(self) -> int:
+        """How many entries of the usual size make a portion; at least 1."""
+        return max(1, int(self._portion_ms / max(self._ms_per_entry, 1e-3)))
+
     def learn(self, drafts: Sequence[Draft], took_ms: float) -> None:
         """These went through the model together and took so long. Little work weighs little, being mostly overhead."""
         tokens: dict[Work, float] = {}
         for draft in drafts:
             tokens[draft.work] = tokens.get(draft.work, 0.0) + draft.tokens
+        if not drafts:
+            return
         with self._lock:
+            self._ms_per_entry += _FALL * (took_ms / len(drafts) - self._ms_per_entry)
             expected_ms = {
                 work: count * self._ms_per_token.get(work, FIRST_MS_PER_TOKEN) for work, count in tokens.items()
             }

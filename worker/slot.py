@@ -38,6 +38,10 @@ MOST_WRITTEN_ENTRIES: Final = 128
 """Entries in one transaction: writing tickets takes some 0.2 ms each, and live waits meanwhile."""
 
 
+FULL_BEFORE_MORE: Final = 3
+"""Times that live fills what it may take before it may take twice as much."""
+
+
 class Classify(Protocol):
     """Entries in, outcomes out, in two steps; `worker.pipeline.Pipeline` in production."""
 
@@ -123,6 +127,8 @@ class Slot:
             self._held.remove(list(hand.rest.values()))
 
     def _work_part(self, lane: Lane, part: Sequence[RawEntry], hand: _Hand) -> None:
+        if lane is Lane.BULK:
+            self._let_live_first(1, hand)
         waiting = by_size(self._drafts(part, hand))
         while waiting:
             portion = self._pace.portion(waiting)
@@ -135,7 +141,9 @@ class Slot:
             self._share.taken(lane, len(portion))
             hand.finish([draft.raw for draft in portion], self._patiently(partial(self._classified, portion)))
             del waiting[: len(portion)]
-            if len(hand.finished) >= MOST_WRITTEN_ENTRIES or self._kept_long(hand):
+            if not waiting or len(hand.finished) >= MOST_WRITTEN_ENTRIES or self._kept_long(hand):
+                if lane is Lane.BULK:
+                    self._let_live_first(1, hand)
                 self._settle(hand)
         self._settle(hand)
 
@@ -150,17 +158,21 @@ class Slot:
     def _let_live_first(self, entries: int, hand: _Hand) -> None:
         """Work off the live entries that wait, before the next `entries` of bulk, as far as bulk's share allows.
 
-        Not before a suspect, for which all other slots stand still.
+        At first no more than a portion of them at once, so that other slots take their part of a burst; more when there
+        is no end of them, since a commit for a few costs as much as one for many. Not before a suspect, for which all other slots stand still.
         """
         if hand.suspect:
             return
+        most, full = self._pace.usual_entries(), 0
         while not (self._stopping.is_set() or self._share.bulk_first(entries) or self._overstays(hand)):
             try:
-                live = self._inbox.read(Lane.LIVE, self._settings.batch_entries)
+                live = self._inbox.read(Lane.LIVE, min(most, self._settings.batch_entries))
             except InboxUnavailableError:
                 return  # bulk in hand needs no Redis until it is settled, which waits patiently
             if not live:
                 return
+            full = full + 1 if len(live) >= most else 0
+            most *= 2 if full >= FULL_BEFORE_MORE else 1
             hand.let_live_first = True
             self._held.add(live)
             try:
