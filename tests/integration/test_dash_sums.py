@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,10 +14,12 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from schemas.errors import FenliuError
+from schemas.errors import FenliuError, PermanentError
 from schemas.names import Lane, Task
 from schemas.settings import Settings
 from tests.integration.outcomes import comment, dead, expired, ticket
+from worker.desk import tickets
+from worker.desk.prune import Ages, prune
 from worker.outcome import Done, Outcome
 from worker.rollup import fold
 from worker.sink import Sink
@@ -136,10 +139,18 @@ RARE = 3
 
 
 def disturb(engine: Engine, rng: random.Random) -> None:
-    """One other change; those of everything are rare."""
+    """One other change, of the desk or as a statement; those of everything are rare."""
+    source, item_id = rng.choice(("shop", "app")), str(rng.randrange(12))
+    if rng.random() < 0.4:
+        with suppress(PermanentError):  # no such ticket
+            tickets.assign(engine, source, item_id, rng.choice(("legal", "triage")), by="ana", why="-", any_team=True)
+        return
+    if rng.random() < 0.05:
+        prune(engine, Ages.all(timedelta(hours=1)))
+        return
     changes = OTHER_CHANGES if rng.random() < 0.1 else OTHER_CHANGES[:-RARE]
     with engine.begin() as connection:
-        connection.execute(text(rng.choice(changes)), {"item_id": str(rng.randrange(12))})
+        connection.execute(text(rng.choice(changes)), {"item_id": item_id})
 
 
 @pytest.mark.parametrize("seed", range(10))
