@@ -72,6 +72,7 @@ KEPT = (
     Kept("assignments", [ROUTING]),
 )
 _PERCENTILES = [f"{measure}_ms_p{percent}" for measure in ("queue", "infer") for percent in (50, 95, 99)]
+_LOCK = f"LOCK TABLE {', '.join(kept.table for kept in KEPT)} IN ACCESS EXCLUSIVE MODE"
 _TABLES = {rollup.name: rollup for kept in KEPT for rollup in kept.rollups}
 
 _BEFORE = {view.name: view for view in views_of("0002_dashboard_views")}
@@ -223,15 +224,8 @@ THROUGHPUT_VIEW = View(
     HAVING sum(items) <> 0
     """,
 )
-VIEWS = (
-    CURRENT,
-    SENTIMENT_HOURLY,
-    SENTIMENT_BY_SOURCE,
-    ROUTING_BY_TEAM,
-    LOW_CONFIDENCE,
-    LATENCY_VIEW,
-    THROUGHPUT_VIEW,
-)
+_BY_SUMS = (SENTIMENT_HOURLY, SENTIMENT_BY_SOURCE, ROUTING_BY_TEAM, LATENCY_VIEW, THROUGHPUT_VIEW)
+VIEWS = (CURRENT, LOW_CONFIDENCE, *_BY_SUMS)
 
 
 _TYPES: dict[str, sa.types.TypeEngine[Any]] = {
@@ -253,7 +247,7 @@ def _create_rollup_table(rollup: Rollup) -> None:
 
 def upgrade() -> None:
     """Indexes, rollups of what is there, triggers, views. Workers wait meanwhile, from before their first lock."""
-    op.execute(f"LOCK TABLE {', '.join(kept.table for kept in KEPT)} IN ACCESS EXCLUSIVE MODE")
+    op.execute(_LOCK)
     for name in ("ix_predictions_current_time", "ix_predictions_created_at"):
         op.drop_index(op.f(name), table_name="predictions")
     for name, columns in (
@@ -282,7 +276,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """The views on whole tables again, and no rollups."""
-    op.execute(f"LOCK TABLE {', '.join(kept.table for kept in KEPT)} IN ACCESS EXCLUSIVE MODE")
+    op.execute(_LOCK)
     for view in VIEWS:
         view.drop()
         _BEFORE[view.name].create()
