@@ -16,6 +16,7 @@ from benchmarks import (
     gateway,
     labels,
     pipeline,
+    priority,
     producing,
     quantization_page,
     report,
@@ -39,6 +40,7 @@ BENCHMARKS = {
     "sink": lambda: sink.main([]),
     "gateway": lambda: gateway.main([]),
     "backfill": lambda: backfill.main([]),
+    "priority": lambda: priority.main([]),
     "dashboards": lambda: dashboards.main([]),
 }
 ONLY_NAMED = {"quantization": _quantization}

@@ -208,6 +208,21 @@ def _dashboards(result: dict[str, Any]) -> str:
     )
 
 
+def _priority(result: dict[str, Any]) -> str:
+    names = {"quiet": "no bulk", "with_backfill": "bulk inbox kept full"}
+    columns = ["p50_ms", "p95_ms", "p99_ms", "max_ms"]
+    rows = [[text, *(f"{result[name][column]:.1f}" for column in columns)] for name, text in names.items()]
+    live, bulk = (f"{result['capacity_texts_per_s'][lane]:.0f}" for lane in ("live", "bulk"))
+    return (
+        "## Live beside a backfill\n\n"
+        f"One worker of {result['slots']} slots that works off {live} live or {bulk} bulk texts/s; live entries arrive one "
+        f"by one, at random,\n{result['live_per_s']:.0f} a second. From the time an entry was due to its reply, after the "
+        f"commit; producers and servers on the same CPUs.\nBulk got {result['bulk_texts_per_s']:.0f} texts/s beside it. "
+        f"p99 with bulk less the quiet one: **{result['p99_difference_ms']:.1f} ms**; allowed are "
+        f"{result['p99_difference_allowed_ms']:.0f}.\n\n" + _table(["", "p50, ms", "p95", "p99", "most"], rows)
+    )
+
+
 SECTIONS = {
     "pipeline": _pipeline,
     "session": _session,
@@ -216,6 +231,7 @@ SECTIONS = {
     "sink": _sink,
     "gateway": _gateway,
     "backfill": _backfill,
+    "priority": _priority,
     "dashboards": _dashboards,
 }
 

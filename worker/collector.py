@@ -59,6 +59,9 @@ class Collector(threading.Thread):
         while not self._stopping.is_set():
             if not self._free.acquire(timeout=_TICK_S):
                 continue
+            if self._stopping.is_set():  # told while it waited; a read would only have to be given back
+                self._free.release()
+                break
             taken = 1
             try:
                 if not grouped:

@@ -120,9 +120,8 @@ class Slot:
         except StoppingError:
             self._inbox.give_back(list(hand.rest.values()))
             raise
-        except Exception:
+        except Exception:  # nobody waits for it: the pool forgets what it runs, and bulk goes on after its live entries
             log.exception("batch_failed", entries=len(hand.rest))
-            raise
         finally:
             self._held.remove(list(hand.rest.values()))
 
@@ -159,7 +158,8 @@ class Slot:
         """Work off the live entries that wait, before the next `entries` of bulk, as far as bulk's share allows.
 
         At first no more than a portion of them at once, so that other slots take their part of a burst; more when there
-        is no end of them, since a commit for a few costs as much as one for many. Not before a suspect, for which all other slots stand still.
+        is no end of them, since a commit for a few costs as much as one for many. Not before a suspect, for which all
+        other slots stand still.
         """
         if hand.suspect:
             return
@@ -175,12 +175,7 @@ class Slot:
             most *= 2 if full >= FULL_BEFORE_MORE else 1
             hand.let_live_first = True
             self._held.add(live)
-            try:
-                self._work(live)
-            except StoppingError:
-                raise
-            except Exception:  # noqa: BLE001, S110 - logged in `_work`, and none of bulk's business
-                pass
+            self._work(live)
             if self._kept_long(hand):
                 self._settle(hand)
 

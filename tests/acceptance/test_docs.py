@@ -23,6 +23,7 @@ from tests.conftest import ROOT
 DOCS = [
     "README.md",
     "docs/inbox.md",
+    "docs/priorities.md",
     "docs/zero-shot.md",
     "docs/routing.md",
     "docs/schedules.md",

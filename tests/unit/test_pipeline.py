@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from schemas.routes import Rule
 from schemas.settings import Settings
 from tests.models import Home
 from worker.inference.classifier import Classifier
-from worker.outcome import Assignment, Dead, Done, Expired
+from worker.inference.model import Model
+from worker.inference.tokenizer import IdArray
+from worker.outcome import Assignment, Dead, Done, Expired, Outcome
 from worker.pipeline import Pipeline
 from worker.router import RouteSetVersion
 from worker.shelf import Shelf
@@ -275,6 +278,68 @@ def test_rules_that_cannot_be_read_are_a_dead_letter(
     assert isinstance(good, Done)
     assert (Code.UNKNOWN_ROUTE_SET, "route_set") == (bad.code, bad.field)
     assert "'default' has rules that cannot be read: expected and" in bad.message
+
+
+class _Clock:
+    """Stands for the module `time`; goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    perf_counter = monotonic
+
+
+@pytest.mark.parametrize(("loading_s", "state"), [(0.5, Done), (2.0, Expired)])
+def test_what_expires_while_a_model_is_loaded_does_not_reach_its_own(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, loading_s: float, state: type
+) -> None:
+    # Given an entry that has a second left, and beside it one whose model has to be loaded
+    clock = _Clock()
+    monkeypatch.setattr("worker.pipeline.time", clock)
+    classifier = Shelf.classifier
+
+    def loading(shelf: Shelf, name: str | None) -> Classifier:
+        clock.now_s += loading_s if name else 0.0
+        return classifier(shelf, name)
+
+    monkeypatch.setattr(Shelf, "classifier", loading)
+    # When both are classified
+    one, other = pipeline([_raw(1, deadline="2026-06-01T00:00:01Z"), _raw(2, model="other")], NOW)
+    # Then the one is expired if loading took longer than that
+    assert isinstance(one, state)
+    assert isinstance(other, Done)
+
+
+def test_a_draft_knows_its_tokens_and_is_classified_with_them(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given entries that have been read
+    entries = [_raw(1), _raw(2, kind="ticket"), _raw(3, model="other"), _raw(4, kind="poem")]
+    expected = pipeline(entries, NOW)
+    drafts = pipeline.read(entries)
+    assert drafts[0].ids is not None
+    assert len(drafts[0].ids) < drafts[0].tokens
+    assert [(False, False), (True, False), (False, True)] == [(d.work.routing, d.work.own_model) for d in drafts[:3]]
+    assert 0.0 == drafts[3].tokens
+    # When they are classified, then those for the model in production are not tokenized again
+    tokenized: list[str] = []
+    encode = Model.encode
+
+    def noted(model: Model, texts: Sequence[str]) -> list[IdArray]:
+        tokenized.extend(texts)
+        return encode(model, texts)
+
+    monkeypatch.setattr(Model, "encode", noted)
+    outcomes = pipeline.classify(drafts, NOW)
+    assert 1 == len(tokenized)
+    assert [_scores(outcome) for outcome in expected] == [_scores(outcome) for outcome in outcomes]
+
+
+def _scores(outcome: Outcome) -> list[dict[str, float]]:
+    return [dict(each.scores) for each in outcome.predictions] if isinstance(outcome, Done) else []
 
 
 def test_no_entries_no_outcomes(pipeline: Pipeline) -> None:
