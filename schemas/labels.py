@@ -16,6 +16,7 @@ MAX_LABEL_CHARS = 200
 MAX_DESCRIPTION_CHARS = 2_000
 MAX_EXAMPLES = 200
 MAX_EXAMPLE_CHARS = 20_000
+_LABEL_KEYS = ("description", "examples", "threshold")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +41,15 @@ class LabelSet:
         return tuple(label.name for label in self.labels)
 
 
-def label_set(value: object) -> LabelSet:
+def label_set(value: object, more_keys: Sequence[str] = ()) -> LabelSet:
     """A label set from what JSON or YAML gives.
 
     `value`: a list of names, or a mapping of name to description (a string or null) or to
-    {description, examples, threshold}. Raises LabelsError that names the label and the fix.
+    {description, examples, threshold}. `more_keys`: what else the caller allows beside these and has taken out, for
+    errors to name. Raises LabelsError that names the label and the fix.
     """
     if isinstance(value, Mapping):
-        labels = tuple(_label(name, details) for name, details in value.items())
+        labels = tuple(_label(name, details, more_keys) for name, details in value.items())
     elif isinstance(value, Sequence) and not isinstance(value, str):
         labels = tuple(_label(name, None) for name in value)
     else:
@@ -64,7 +66,7 @@ def label_set(value: object) -> LabelSet:
     return LabelSet(labels)
 
 
-def _label(name: object, details: object) -> Label:
+def _label(name: object, details: object, more_keys: Sequence[str] = ()) -> Label:
     name = label_text(name, "a label", MAX_LABEL_CHARS)
     where = f"label {name!r}"
     if details is None:
@@ -73,9 +75,10 @@ def _label(name: object, details: object) -> Label:
         return Label(name, label_text(details, f"the description of {where}", MAX_DESCRIPTION_CHARS, empty=True))
     if not isinstance(details, Mapping):
         raise LabelsError(f"{where} must have a description or an object with description, examples, threshold")
-    unknown = sorted(str(key) for key in set(details) - {"description", "examples", "threshold"})
+    unknown = sorted(str(key) for key in set(details) - set(_LABEL_KEYS))
     if unknown:
-        raise LabelsError(f"{where} has the unknown key {unknown[0]!r}; known: description, examples, threshold")
+        known = ", ".join((*_LABEL_KEYS, *more_keys))
+        raise LabelsError(f"{where} has the unknown key {unknown[0]!r}; known: {known}")
     return Label(
         name,
         label_text(

@@ -20,6 +20,7 @@ from schemas.written_file import read_written
 
 MAX_RULES = 200
 _KEYS = ("route_set", "rules", "teams")
+_TEAM_KEYS = ("enabled", "by_model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +91,12 @@ def route_set_of(value: object) -> RouteSet:
         if unknown:
             raise LabelsError(f"unknown key {unknown[0]!r}; known: {', '.join(_KEYS)}")
         name, teams, rules = value.get("route_set", name), value["teams"], value.get("rules")
+    elif isinstance(value, Mapping) and value and value.keys() <= set(_KEYS):
+        raise LabelsError("has no teams; write teams: and below it each team with its description")
     name = label_text(name, "route_set", MAX_LABEL_CHARS)
     teams, disabled = _without(teams, "enabled")
     teams, unscored = _without(teams, "by_model")
-    labels = label_set(teams)
+    labels = label_set(teams, _TEAM_KEYS)
     if TRIAGE_TEAM in labels.names:
         raise LabelsError(f"{TRIAGE_TEAM!r} is where undecided tickets go; name the team otherwise")
     route_set = RouteSet(name, labels, disabled, _rules(rules, labels, disabled), unscored)

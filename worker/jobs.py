@@ -6,6 +6,7 @@ worker starts again what must go on.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -34,7 +35,7 @@ class Jobs:
         """Run `fenliu …` beside us, logging to `home/logs`; whether it could be started."""
         path = self._settings.home.absolute() / "logs" / f"{launch.log}.log"
         project = Path(__file__).resolve().parent.parent
-        command = [sys.executable, "-m", "fenliu", *launch.arguments]
+        command = [sys.executable, "-m", "worker.job_process", str(os.getpid()), *launch.arguments]
         with self._lock:
             if self._ended:
                 return False

@@ -105,3 +105,7 @@ def test_deliveries_are_listed_and_replayed(run: Run, engine: Engine, settings: 
     assert {"replayed": 1} == json.loads(run(deliveries, "replay", str(listed["id"]), "--json").stdout)
     assert "0 will be delivered again\n" == run(deliveries, "replay", "--failed").stdout
     assert "1 announcements under way, the oldest for" in run(deliveries, "list").stdout
+    # What waits already, and what does not exist
+    for number in (str(listed["id"]), "424242"):
+        refused = run(deliveries, "replay", number)
+        assert (1, True) == (refused.exit_code, "none of these can be replayed" in str(refused.exception))

@@ -10,15 +10,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, insert, literal, select, text
 
 from schemas.errors import LabelsError, PermanentError
 from schemas.labels import Label, LabelSet
 from schemas.names import AssignmentStatus, Kind, Stage
 from schemas.routes import RouteSet
 from schemas.settings import Settings
+from schemas.tables import deliveries, outbox
 from tests.conftest import Fenliu
 from tests.integration.outcomes import NOON, comment, expired, ticket
+from tests.integration.relaying import add_webhook
 from worker import routes
 from worker.desk import ticket_views, tickets
 from worker.desk.tickets import Moved
@@ -209,6 +211,17 @@ def test_a_list_by_team_and_status(engine: Engine, store: Store) -> None:
     assert ["T3"] == ids(status=AssignmentStatus.TRIAGE)
     assert [] == ids(source="desk")
     assert ["T1"] == ids(limit=1)
+
+
+def test_what_may_be_a_token_in_a_webhooks_url_is_not_shown(engine: Engine, store: Store) -> None:
+    store(ticket("T1", team="billing"))
+    webhook_id = add_webhook(engine, "https://desk.example/hook?token=abc")
+    with engine.begin() as connection:
+        told_it = select(outbox.c.id, literal(webhook_id))
+        connection.execute(insert(deliveries).from_select(["outbox_id", "webhook_id"], told_it))
+    view = ticket_views.show(engine, "shop", "T1")
+    assert view
+    assert ["https://desk.example/hook?****"] == [each["receiver"] for each in view.deliveries]
 
 
 def test_the_commands(fenliu: Fenliu, engine: Engine, store: Store) -> None:

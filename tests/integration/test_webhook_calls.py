@@ -95,6 +95,8 @@ def test_the_status_decides(status: int, state: DeliveryState, error: str | None
         (429, "7", 7.0),
         (503, "0", 0.0),
         (503, "soon", None),
+        (503, "Mon, 01 Jan 99999999999999 00:00:00 GMT", None),
+        (503, "Mon, 01 Jan 2024 00:00:00 +99999999999999999", None),
         (503, "-3", None),
         (500, "7", None),
         (429, format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True), pytest.approx(3_600, abs=60)),

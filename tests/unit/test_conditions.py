@@ -241,3 +241,17 @@ def test_opposite_operators_are_opposite_for_any_values(left: Any, right: Any) -
 def test_true_is_not_one_in_a_tree_either() -> None:
     assert parse_condition("meta.a == 1") != parse_condition("meta.a == true")
     assert len({parse_condition("meta.a == 1"), parse_condition("meta.a==1"), parse_condition("meta.a == true")}) == 2
+
+
+def test_meta_as_deep_as_json_can_be_fails_no_ticket() -> None:
+    # Given two values that differ only at the very bottom, deeper than Python's calls may go
+    def nested(bottom: object) -> object:
+        value = bottom
+        for level in range(2_000):
+            value = [value] if level % 2 else {"in": value}
+        return value
+
+    facts = Facts("desk", "ticket", "1", "text", {"a": nested(1), "b": nested(1), "c": nested(True), "d": [nested(1)]})
+    assert parse_condition("meta.a == meta.b").holds(facts)
+    assert not parse_condition("meta.a == meta.c").holds(facts)
+    assert parse_condition("meta.a in meta.d and meta.d contains meta.b").holds(facts)

@@ -96,3 +96,16 @@ def test_a_condition_that_is_wrong_is_shown_with_file_and_rule(tmp_path: Path) -
     first, line, caret = str(caught.value).splitlines()
     assert first.startswith(f"{path}: rule 1: sauce is no field; fields are source, kind, id, text, meta.…")
     assert "sauce" == line[caret.index("^") :][:5]
+
+
+@pytest.mark.parametrize("content", ["rules: []", "route_set: default", "{rules: [], route_set: shop}"])
+def test_a_file_without_teams_is_told_how_to_write_them(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "routes.yaml"
+    path.write_text(content)
+    with pytest.raises(LabelsError, match=r"routes\.yaml: has no teams; write teams:"):
+        read_routes_file(path)
+
+
+def test_a_key_that_is_misspelt_is_answered_with_all_that_a_team_may_have() -> None:
+    with pytest.raises(LabelsError, match=r"unknown key 'by_modell'; known: .*threshold, enabled, by_model"):
+        route_set_of({"teams": {"a": {"by_modell": False}}})

@@ -20,7 +20,9 @@ PRIVATE = ["127.0.0.1", "127.255.255.254", "10.0.0.1", "172.16.0.1", "172.31.255
            "5f00::1", "100::1", "::127.0.0.1", "::ffff:10.0.0.1", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8",
            "64:ff9b::a00:1", "64:ff9b:1::1", "2002:7f00:1::", "2001:0:4136:e378:8000:63bf:3fff:fdd2"]  # fmt: skip
 NEVER = ["0.0.0.0", "::", "224.0.0.1", "239.255.255.250", "ff02::1", "169.254.169.254", "fd00:ec2::254",
-         "100.100.100.200", "168.63.129.16", "::ffff:169.254.169.254", "::ffff:0.0.0.0"]  # fmt: skip
+         "100.100.100.200", "168.63.129.16", "::ffff:169.254.169.254", "::ffff:0.0.0.0",
+         "64:ff9b::169.254.169.254", "::169.254.169.254", "::ffff:0:169.254.169.254", "2002:a9fe:a9fe::1",
+         "fd00:ec2::254%eth0"]  # fmt: skip
 
 
 @pytest.mark.parametrize("address", PUBLIC)
@@ -53,6 +55,9 @@ def test_of_several_addresses_only_public_ones_are_left() -> None:
     assert ["8.8.8.8"] == allowed("h", ["64:ff9b::808:808", "8.8.8.8", "10.0.0.1"], allow_private=False)
     with pytest.raises(WebhookError, match=r"called: 10\.0\.0\.1 is no public address, 169\.254.*metadata"):
         allowed("h", ["10.0.0.1", "169.254.169.254"], allow_private=False)
+    # What a setting would not change is not blamed on it.
+    with pytest.raises(WebhookError, match=r"metadata service$"):
+        allowed("h", ["169.254.169.254"], allow_private=False)
     with pytest.raises(WebhookError, match="h does not resolve"):
         allowed("h", [], allow_private=False)
 

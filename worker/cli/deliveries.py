@@ -14,6 +14,7 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from schemas.database import make_engine, translated
+from schemas.errors import PermanentError
 from schemas.names import DeliveryState
 from schemas.settings import load_settings
 from schemas.stack import connected
@@ -69,6 +70,11 @@ def replay(
         raise typer.BadParameter("say which: the deliveries' ids, or else --failed")
     which = Filter(ids or (), DeliveryState.FAILED if failed else None, None, webhook)
     replayed = deliveries.replay(_engine(), which)
+    if ids and not replayed:
+        raise PermanentError(
+            "none of these can be replayed: they wait already, go to a disabled webhook, or do not exist; "
+            "see `fenliu deliveries list`"
+        )
     typer.echo(json.dumps({"replayed": replayed}) if as_json else f"{replayed} will be delivered again")
 
 

@@ -12,14 +12,15 @@ from sqlalchemy import Connection, Engine, Select, exists, select
 from schemas.database import translated
 from schemas.names import TRIAGE_TEAM, AssignmentStatus, Kind, Task
 from schemas.tables import assignment_events, assignments, deliveries, items, outbox, predictions, webhooks
+from worker.relay.address import shown
 
 
 @dataclass(frozen=True, slots=True)
 class TicketView:
     """Rows as mappings from column to value. `routing`: the current result, None if there is none.
 
-    `deliveries`: oldest first, one for each receiver of each announcement; `receiver` is `stream` or a webhook's URL,
-    and state None says that no receiver is known yet.
+    `deliveries`: oldest first, one for each receiver of each announcement; `receiver` is `stream` or a webhook's URL
+    without what its query says, and state None says that no receiver is known yet.
     """
 
     item: Mapping[str, Any]
@@ -88,7 +89,7 @@ def show(engine: Engine, source: str, item_id: str) -> TicketView | None:
             routing=next(iter(_rows(connection, select(predictions).where(of_item(predictions), routing))), None),
             history=_rows(connection, events),
             deliveries=[
-                {**row, "receiver": row["receiver"] or ("stream" if row["state"] else None)}
+                {**row, "receiver": shown(row["receiver"]) if row["receiver"] else "stream" if row["state"] else None}
                 for row in _rows(connection, told)
             ],
         )

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, Engine, delete, select, update
 from sqlalchemy.dialects import postgresql
@@ -24,7 +23,7 @@ from schemas.settings import Settings
 from schemas.signature import new_secret
 from schemas.tables import deliveries, routes, webhooks
 from worker.relay import claims
-from worker.relay.address import allowed, target_of
+from worker.relay.address import allowed, shown, target_of
 from worker.relay.guard import lookup
 from worker.relay.webhook import Answer, Call, Caller
 
@@ -166,8 +165,3 @@ def _webhook(row: Any) -> Webhook:
     return Webhook(
         row.id, row.team, shown(row.url), row.secret[:6] + "****", row.enabled, row.created_at, row.created_by
     )
-
-
-def shown(url: str) -> str:
-    """`url` as it may be printed: what its query says can be a token."""
-    return urlsplit(url)._replace(query="****").geturl() if "?" in url else url

@@ -39,6 +39,9 @@ _SPECIAL = tuple(
 )  # fmt: skip
 _GLOBAL_UNICAST_V6 = ipaddress.ip_network("2000::/3")
 """All of IPv6 outside of it is local, reserved, or an IPv4 address in disguise (mapped, translated, compatible)."""
+_DISGUISES = tuple(ipaddress.ip_network(each) for each in ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96"))
+"""Networks whose last 32 bits are an IPv4 address that is reached through them (RFC 4291, 2765, 6052)."""
+_NOT_PUBLIC = "is no public address"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ def target_of(url: str) -> Target:
 
 def refusal(address: Address, *, allow_private: bool) -> str | None:
     """Why `address` may not be called; None if it may."""
-    inner = getattr(address, "ipv4_mapped", None) or address
+    inner = _undisguised(address)
     if inner in _METADATA:
         return "is a metadata service"
     if inner.is_multicast or inner.is_unspecified or address.is_multicast:
@@ -93,9 +96,9 @@ def refusal(address: Address, *, allow_private: bool) -> str | None:
     if allow_private:
         return None
     if isinstance(address, ipaddress.IPv6Address) and address not in _GLOBAL_UNICAST_V6:
-        return "is no public address"
+        return _NOT_PUBLIC
     if any(address in network for network in _SPECIAL) or not address.is_global:
-        return "is no public address"
+        return _NOT_PUBLIC
     return None
 
 
@@ -117,8 +120,26 @@ def allowed(host: str, addresses: Iterable[str], *, allow_private: bool) -> Sequ
     if not reasons:
         raise WebhookError(f"{host} does not resolve to any address")
     told = ", ".join(f"{each} {reason}" for each, reason in reasons.items())
-    hint = "" if allow_private else " (FENLIU_WEBHOOK_ALLOW_PRIVATE=true allows private ones)"
+    helps = not allow_private and any(
+        refusal(ipaddress.ip_address(each), allow_private=True) is None for each in reasons
+    )
+    hint = " (FENLIU_WEBHOOK_ALLOW_PRIVATE=true allows private ones)" if helps else ""
     raise WebhookError(f"{host} may not be called: {told}{hint}")
+
+
+def _undisguised(address: Address) -> Address:
+    """The IPv4 address that an IPv6 one leads to, else itself without its zone."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    bare = ipaddress.IPv6Address(int(address))
+    if int(bare) > 1 and any(bare in network for network in _DISGUISES):  # not :: and ::1
+        return ipaddress.IPv4Address(int(bare) & 0xFFFFFFFF)
+    return bare.sixtofour or bare
+
+
+def shown(url: str) -> str:
+    """`url` as it may be printed: what its query says can be a token."""
+    return urlsplit(url)._replace(query="****").geturl() if "?" in url else url
 
 
 def _is_v6(host: str) -> bool:

@@ -134,9 +134,9 @@ def _seconds(retry_after: str) -> float | None:
         return float(value[:12])
     try:
         moment = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+        return max(0.0, moment.timestamp() - time.time())
+    except (ValueError, OverflowError):  # no date, or one that no calendar has
         return None
-    return max(0.0, moment.timestamp() - time.time())
 
 
 def _header(response: httpcore2.Response, name: bytes) -> str | None:
