@@ -24,7 +24,7 @@ from producers.questions import question
 from producers.readers import read_replies
 from producers.receipts import Receipt, Summary, Tally, no_reply, opened
 from producers.redis_errors import wrong_url
-from schemas.errors import FenliuError, InboxFullError, InboxUnavailableError
+from schemas.errors import FenliuError, InboxFullError, InboxUnavailableError, SetupError
 from schemas.messages import Reply
 from schemas.names import Keys, Lane
 
@@ -51,6 +51,7 @@ class AsyncClient:
         self._room = Room(inbox_bound)
         self._mailbox = Mailbox(self._keys)
         self._flusher = Flusher(self._redis, self._keys, self._room, self._mailbox)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._reader: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -214,6 +215,7 @@ class AsyncClient:
         lane: Lane,
         wait_s: float | None,
     ) -> Reply:
+        self._check_usable()
         asked = question(item, options, stream=self._mailbox.stream, timeout_s=timeout_s, keys=self._keys)
         if self._reader is None or self._reader.done():
             self._reader = asyncio.get_running_loop().create_task(read_replies(self._redis, self._mailbox))
@@ -245,8 +247,7 @@ class AsyncClient:
 
     async def _await_room(self, lane: Lane, patience: Patience) -> int:
         """How many entries the inbox has room for, at least 1. Asks Redis only when it may be full."""
-        if self._closed:
-            raise InboxUnavailableError("the client was closed")
+        self._check_usable()
         while (room := self._flusher.room(lane)) <= 0:
             try:
                 await self._flusher.ask_length(lane)
@@ -255,7 +256,18 @@ class AsyncClient:
                 raise self._room.full(lane)
             except (InboxFullError, InboxUnavailableError) as error:
                 await asyncio.sleep(patience.pause_s(error))
+                self._check_usable()
         return room
+
+    def _check_usable(self) -> None:
+        """Raise InboxUnavailableError after `aclose`, SetupError in another event loop than the first call's."""
+        if self._closed:
+            raise InboxUnavailableError("the client was closed")
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise SetupError("this AsyncClient belongs to another event loop; make one in each loop, or use Client")
 
     async def _add(self, lane: Lane, chunk: Chunk, patience: Patience) -> list[str]:
         """Entry ids of a chunk, all of it added; what Redis did not take is tried again."""

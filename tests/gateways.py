@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from producers.gateway.app import create_app
 from producers.gateway.gateway import Gateway
 from producers.gateway.keys import KeyRing
-from producers.gateway.problems import ProblemDocument
+from producers.gateway.problems import INSTANCE_PREFIX, ProblemDocument
 from producers.receipts import Receipt
 from schemas.errors import FenliuError
 from schemas.messages import Reply
@@ -113,4 +113,5 @@ def problem_in(answer: httpx2.Response) -> ProblemDocument:
     assert "application/problem+json" == answer.headers["content-type"]
     document = ProblemDocument.model_validate(answer.json(), extra="forbid")
     assert (answer.status_code, answer.headers["x-request-id"]) == (document.status, document.request_id)
+    assert INSTANCE_PREFIX + document.request_id == document.instance
     return document

@@ -15,8 +15,6 @@ from schemas.settings import Settings
 M = TypeVar("M", bound=BaseModel)
 
 _JSON = b"application/json"
-# A connection that is still sending must not be used again: its rest would have to be read to find its end.
-_CLOSE = {"Connection": "close"}
 
 
 async def read(request: Request, settings: Settings) -> bytes:
@@ -58,16 +56,15 @@ async def _receive(request: Request, timeout_s: float) -> Any:
         async with asyncio.timeout(timeout_s):
             message = await request.receive()
     except TimeoutError:
-        raise Problem(Kind.BODY_TIMEOUT, "send the body without long pauses", headers=_CLOSE) from None
+        raise Problem(Kind.BODY_TIMEOUT, "send the body without long pauses", headers={"Connection": "close"}) from None
     if message["type"] == "http.disconnect":
         raise ClientDisconnect
     return message
 
 
 def _too_large(bound_bytes: int) -> Problem:
-    return Problem(
-        Kind.BODY_TOO_LARGE, f"at most {bound_bytes} bytes are allowed; send fewer texts at once", headers=_CLOSE
-    )
+    # Left open: a sender whose connection is closed while it sends sees a reset and not the answer.
+    return Problem(Kind.BODY_TOO_LARGE, f"at most {bound_bytes} bytes are allowed; send fewer texts at once")
 
 
 def refuse_other_types(request: Request) -> None:
@@ -83,7 +80,7 @@ def refuse_other_types(request: Request) -> None:
         raise Problem(
             Kind.UNSUPPORTED_MEDIA_TYPE,
             "send the header Content-Type: application/json, and the body as JSON in UTF-8",
-            headers={"Accept": "application/json"} | _CLOSE,
+            headers={"Accept": "application/json"},
         )
 
 

@@ -33,6 +33,7 @@ def serve(
     import uvicorn
 
     from producers.gateway.app import create_app
+    from producers.gateway.protocol import PromptProtocol
 
     settings = connected(load_settings())
     configure_logging(settings)
@@ -46,7 +47,7 @@ def serve(
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(settings),
-            http="httptools",
+            http=PromptProtocol,
             loop="uvloop",
             ws="none",
             lifespan="on",

@@ -163,7 +163,9 @@ async def show(request: Request) -> Response:
     gateway = gateway_of(request)
     await admit(request, gateway, Scope.ITEMS_READ)
     source, item_id = _identity(request)
-    found = await unless_gone(request, asyncio.to_thread(desk.show, gateway.engine, source, item_id))
+    found = None
+    if "\0" not in source + item_id:  # no item has one, and Postgres would refuse to look for it
+        found = await unless_gone(request, asyncio.to_thread(desk.show, gateway.engine, source, item_id))
     if found is None:
         raise Problem(Kind.NOT_FOUND, f"nothing is known of item {item_id!r:.220} of source {source!r:.220}")
     return JSONResponse(jsonable_encoder(asdict(found), custom_encoder={Decimal: int}))

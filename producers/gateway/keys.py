@@ -6,9 +6,10 @@ Making and revoking them is `worker.desk.keys`'; who may do what is `producers.g
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime
 
 import structlog
@@ -22,6 +23,9 @@ FRESH_S = 1.5
 """Age from which a look in the background brings the keys up to date."""
 STALE_S = 4.0
 """Age from which a request waits for that look: a revoked key is refused within this time and a look's."""
+OPEN_S = 0.1
+"""Age from which a request waits for a look while no key exists: the first key must close the door."""
+_OPEN_WAIT_S = 0.5
 _RETRY_S = 0.5
 _NOTE_USE_EVERY_S = 60.0
 _NONE = Keyholders(any_made=True, holders=())
@@ -35,10 +39,14 @@ class KeyRing:
     """
 
     def __init__(
-        self, look: Callable[[Collection[int]], Keyholders], now_s: Callable[[], float] = time.monotonic
+        self,
+        look: Callable[[Collection[int]], Keyholders],
+        now_s: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._look = look
         self._now_s = now_s
+        self._sleep = sleep
         self._known = _NONE
         self._by_prefix: dict[str, list[Keyholder]] = {}
         self._looked_at_s = float("-inf")
@@ -50,15 +58,19 @@ class KeyRing:
     async def is_open(self) -> bool:
         """Whether no key was ever made, so that none is needed. Raises DatabaseUnavailableError."""
         await self._freshen()
+        if not self._known.any_made and self._now_s() - self._looked_at_s > OPEN_S:
+            # A database that is away closes no door that was open until what is known is stale.
+            with contextlib.suppress(DatabaseUnavailableError, TimeoutError):
+                async with asyncio.timeout(_OPEN_WAIT_S):
+                    await self._look_now()
         return not self._known.any_made
 
     async def holder(self, secret: str) -> Keyholder | None:
         """Whose key this is; None if it is none, revoked or expired. Raises DatabaseUnavailableError."""
         await self._freshen()
         found = self._find(secret)
-        # A key that was just made must work at once; a flood of wrong ones must not reach the database.
-        if found is None and self._now_s() - self._tried_at_s > _RETRY_S:
-            await self._look_now()
+        if found is None:
+            await self._look_since(self._now_s())
             found = self._find(secret)
         if found is not None:
             self._note_use(found.id)
@@ -93,6 +105,17 @@ class KeyRing:
             await self._look_now()
         elif age_s > FRESH_S and self._now_s() - self._tried_at_s > _RETRY_S:
             self._start_looking()
+
+    async def _look_since(self, asked_at_s: float) -> None:
+        """Know what was true at `asked_at_s`: a key made before that must work, even if a look has just been.
+
+        A flood of wrong keys shares these looks, which are `_RETRY_S` apart, and so does not reach the database.
+        """
+        pause_s = self._tried_at_s + _RETRY_S - asked_at_s
+        if pause_s > 0:
+            await self._sleep(pause_s)
+        if self._looked_at_s < asked_at_s:
+            await self._look_now()
 
     async def _look_now(self) -> None:
         """Wait for a look that is under way or begins now. A request that is cancelled does not end it for others."""

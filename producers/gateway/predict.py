@@ -20,9 +20,9 @@ from producers.gateway.direct import DirectRoute
 from producers.gateway.gateway import gateway_of
 from producers.gateway.leaving import unless_gone
 from producers.gateway.openapi import answer, body_of
-from producers.gateway.problems import as_part
+from producers.gateway.problems import FieldError, Kind, Problem, as_part
 from producers.item import AskOptions
-from schemas.errors import FenliuError, PermanentError
+from schemas.errors import EntryError, FenliuError, PermanentError
 from schemas.messages import Reply
 from schemas.names import Task
 from worker.desk.keys import Scope
@@ -152,7 +152,7 @@ async def predict(request: Request) -> Response:
     gateway.metrics.texts.labels("/v1/predict", "done").inc(len(replies) - len(errors))
     gateway.metrics.texts.labels("/v1/predict", "failed").inc(len(errors))
     if len(errors) == len(replies):
-        raise worst(errors)
+        raise _all_failed(errors)
     return JSONResponse(
         {
             "results": [
@@ -163,9 +163,19 @@ async def predict(request: Request) -> Response:
     )
 
 
-def worst(errors: list[FenliuError]) -> FenliuError:
-    """The error that speaks for all: one that time may mend before one that it cannot."""
-    return next((error for error in errors if not isinstance(error, PermanentError)), errors[0])
+def _all_failed(errors: list[FenliuError]) -> FenliuError | Problem:
+    """What speaks for all: an error that time may mend, or one about what they share, before one for each text."""
+    for error in errors:
+        if not isinstance(error, PermanentError):
+            return error
+        if not isinstance(error, EntryError) or error.field != "text":
+            return error
+    named = [
+        FieldError(field=f"texts.{position}", code=error.code, message=f"texts.{position}{str(error)[len('text') :]}")
+        for position, error in enumerate(errors)
+        if isinstance(error, EntryError)
+    ]
+    return Problem(Kind.INVALID, "; ".join(error.message for error in named[:5]), errors=named)
 
 
 def _options(ask: PredictRequest) -> AskOptions:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:fenliu:problem:"
+INSTANCE_PREFIX = "urn:fenliu:request:"
 RETRY_AFTER_S = 2
 
 
@@ -91,6 +92,10 @@ class ProblemDocument(BaseModel):
     title: str = Field(examples=["The request breaks a rule"])
     status: int = Field(examples=[422])
     detail: str = Field(examples=["text: is empty; give 1 to 20000 characters"])
+    instance: str = Field(
+        description="This occurrence: the request's id as a URN.",
+        examples=[f"{INSTANCE_PREFIX}3f1c9a6be0d24b7d8a51c0de"],
+    )
     request_id: str = Field(examples=["3f1c9a6be0d24b7d8a51c0de"])
     errors: list[FieldError] | None = None
     checks: dict[str, str] | None = Field(None, description="Of /readyz: each part, and what is wrong with it.")
@@ -166,12 +171,14 @@ def as_part(error: FenliuError) -> dict[str, Any]:
 def render(problem: Problem, exchange: Exchange) -> Response:
     """The answer that carries it."""
     exchange.problem = problem.kind.value
+    request_id = exchange.request_id.decode()
     document = {
         "type": TYPE_PREFIX + problem.kind,
         "title": problem.title,
         "status": problem.status,
         "detail": problem.detail,
-        "request_id": exchange.request_id.decode(),
+        "instance": INSTANCE_PREFIX + request_id,
+        "request_id": request_id,
         **problem.more,
     }
     if problem.errors:

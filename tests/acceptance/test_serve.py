@@ -178,7 +178,7 @@ def test_a_caller_that_hangs_up_takes_its_text_with_it_and_one_that_waits_is_ans
         assert [] == list(place.client.scan_iter(f"{place.settings.keys.reply_prefix}*"))
 
 
-def test_bodies_that_are_too_large_or_never_end_are_cut_off(gateways: Gateways) -> None:
+def test_bodies_that_are_too_large_or_never_end_are_refused(gateways: Gateways) -> None:
     address = gateways.start(FENLIU_HTTP_BODY_BYTES="10000", FENLIU_HTTP_TIMEOUT_S="1")
     # Given a length over the bound, then chunks without a length, then a body that stops coming
     with connection(address) as told, connection(address) as chunked, connection(address) as slow:
@@ -190,14 +190,25 @@ def test_bodies_that_are_too_large_or_never_end_are_cut_off(gateways: Gateways) 
         for _ in range(11):
             chunked.sendall(b"3e8\r\n" + b" " * 1000 + b"\r\n")
         slow.sendall(request(b"{", length=100))
-        # Then each is told so, and its connection is closed
+        # Then each is told so
         for each, status in ((told, b"413"), (chunked, b"413"), (slow, b"408")):
             answer = b""
-            while piece := each.recv(65_536):
-                answer += piece
+            while b'"request_id"' not in answer:
+                answer += (piece := each.recv(65_536))
+                assert piece, answer
             assert status == answer[9:12]
             assert b"application/problem+json" in answer
-            assert b"connection: close" in answer.lower()
+        # And the connection that has stopped is closed
+        assert b"" == slow.recv(1)
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/csv"])
+def test_a_caller_that_sends_all_before_it_reads_has_its_answer(gateways: Gateways, content_type: str) -> None:
+    address = gateways.start(FENLIU_HTTP_BODY_BYTES="10000")
+    with connection(address) as caller:
+        body = b" " * 8_000_000
+        caller.sendall(request(body).replace(b"application/json", content_type.encode(), 1))
+        assert caller.recv(12)[9:] in (b"413", b"415")
 
 
 def test_every_example_in_the_description_works(place: Place, gateways: Gateways) -> None:

@@ -52,6 +52,42 @@ def server() -> Watched:
     return Watched()
 
 
+def test_a_client_that_is_closed_starts_nothing_again(server: Watched) -> None:
+    async def story() -> None:
+        client = AsyncClient(server)
+        await client.aclose()
+        with pytest.raises(InboxUnavailableError, match="closed"):
+            await client.classify("好")
+        assert 1 == len(asyncio.all_tasks())
+
+    asyncio.run(story())
+
+
+def test_whoever_waits_for_room_hears_that_the_client_is_closed(server: Watched) -> None:
+    async def story() -> None:
+        client = AsyncClient(server, inbox_bound=1)
+        await client.enqueue("1", "好")
+        waiting = asyncio.create_task(client.enqueue("2", "好", wait_s=None))
+        await asyncio.sleep(0)
+        await client.aclose()
+        with pytest.raises(InboxUnavailableError, match="closed"):
+            await waiting
+
+    run(story())
+
+
+def test_a_second_event_loop_is_refused_with_the_reason(server: Watched) -> None:
+    client = AsyncClient(server)
+
+    async def ask() -> None:
+        await client.enqueue("1", "好")
+
+    asyncio.run(ask())
+    for call in (lambda: client.enqueue("1", "好"), lambda: client.classify("好")):
+        with pytest.raises(SetupError, match="another event loop"):
+            asyncio.run(call())  # type: ignore[no-untyped-call]  # a lambda
+
+
 def run(story: Coroutine[Any, Any, None]) -> None:
     """One event loop for the story; one that hangs fails."""
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from producers.gateway.keys import FRESH_S, STALE_S, KeyRing
+from producers.gateway.keys import FRESH_S, OPEN_S, STALE_S, KeyRing
 from schemas.errors import DatabaseUnavailableError
 from tests.gateways import FakeClient, ask, caller, in_loop, make_app, problem_in
 from worker.desk.keys import PREFIX_CHARS, Keyholder, Keyholders, sha256_of
@@ -296,13 +296,19 @@ class Table:
 
     def look(self, used: Collection[int]) -> Keyholders:
         self.looks += 1
+        self.clock_s += 0.001
         if self.away:
             raise DatabaseUnavailableError("gone")
         self.used += used
         return self.now
 
     def ring(self) -> KeyRing:
-        return KeyRing(self.look, lambda: self.clock_s)
+        return KeyRing(self.look, lambda: self.clock_s, self.sleep)
+
+    async def sleep(self, pause_s: float) -> None:
+        until_s = self.clock_s + pause_s
+        await asyncio.sleep(0)
+        self.clock_s = max(self.clock_s, until_s)
 
 
 def test_keys_are_not_looked_up_for_each_request() -> None:
@@ -341,6 +347,35 @@ def test_a_revoked_key_is_refused_within_five_seconds_and_a_new_one_let_in_at_on
     in_loop(story())
 
 
+def test_a_key_made_after_a_look_that_found_nothing_works_in_the_next_request() -> None:
+    table = Table(holder())
+
+    async def story() -> None:
+        ring = table.ring()
+        assert await ring.holder(OTHER) is None
+        table.now = Keyholders(True, (holder(OTHER),))
+        assert await ring.holder(OTHER)
+
+    in_loop(story())
+
+
+def test_the_first_key_closes_the_door_at_once_but_a_database_that_is_away_does_not() -> None:
+    table = Table()
+
+    async def story() -> None:
+        ring = table.ring()
+        assert await ring.is_open()
+        table.away = True
+        table.clock_s += FRESH_S - 0.1
+        assert await ring.is_open()
+        table.away = False
+        table.now = Keyholders(True, (holder(),))
+        table.clock_s += OPEN_S + 0.01
+        assert not await ring.is_open()
+
+    in_loop(story())
+
+
 def test_the_first_key_closes_the_door_and_an_expired_one_does_not_open_it() -> None:
     table = Table()
 
@@ -360,9 +395,15 @@ def test_wrong_keys_do_not_reach_the_database_each_time() -> None:
 
     async def story() -> None:
         ring = table.ring()
-        for _ in range(1000):
+        assert await ring.holder(SECRET)
+        # A thousand at the same moment share one look
+        assert [None] * 1000 == await asyncio.gather(*(ring.holder(OTHER) for _ in range(1000)))
+        assert table.looks <= 3
+        # One after the other, each waits for the next look
+        begun_s, looks = table.clock_s, table.looks
+        for _ in range(10):
             assert await ring.holder(OTHER) is None
-        assert 1 == table.looks
+        assert (table.clock_s - begun_s) / (table.looks - looks) == pytest.approx(0.5, rel=0.1)
 
     in_loop(story())
 

@@ -45,6 +45,8 @@ def create(
     Without --scope it may predict, and neither write nor read items. The API
     is open while no key exists; from the first key on, a key is needed.
     """
+    if not name.strip():
+        raise typer.BadParameter("is empty; say whose key it is", param_hint="NAME")
     key, secret = keys.create(
         make_engine(connected(load_settings())), name, scopes or [Scope.PREDICT],
         expires_at=_end(expires), rate_per_minute=rate, by=by or getpass.getuser(),

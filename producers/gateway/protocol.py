@@ -1,0 +1,54 @@
+"""HTTP as uvicorn speaks it, and how long a connection may take to say what it wants."""
+
+from __future__ import annotations
+
+import asyncio
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+
+class PromptProtocol(HttpToolsProtocol):
+    """Closes a connection whose request line and headers take over `headers_s`, which uvicorn waits for for ever.
+
+    So it does with one that is still sending a body that was answered long ago (413, 401): until then the rest is
+    thrown away, since closing at once would reset the connection before its sender has read the answer.
+    """
+
+    headers_s = 20.0
+    _closing: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        """A caller has connected."""
+        super().connection_made(transport)
+        self._close_later()
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._close_later()
+
+    def on_headers_complete(self) -> None:
+        """Its body is `producers.gateway.body`'s to bound."""
+        self._stay_open()
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes that belong to no request being answered do not keep a connection open."""
+        super().data_received(data)
+        answered = self.cycle is None or self.cycle.response_complete
+        if answered and self.timeout_keep_alive_task is None and not self.transport.is_closing():
+            self._close_later()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is over."""
+        self._stay_open()
+        super().connection_lost(exc)
+
+    def _close_later(self) -> None:
+        if self._closing is None:
+            self._closing = self.loop.call_later(self.headers_s, self.transport.close)
+
+    def _stay_open(self) -> None:
+        if self._closing is not None:
+            self._closing.cancel()
+            self._closing = None
