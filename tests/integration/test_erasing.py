@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,9 @@ from worker.desk import items as desk
 from worker.desk.items import Erased
 from worker.inbox import Inbox
 from worker.outcome import Assignment, Done, Prediction
+from worker.relay import claims
+from worker.relay.streams import Streams
+from worker.relay.tally import Tally
 from worker.sink import Sink
 
 SECRET = "我住在幸福路"
@@ -122,6 +125,30 @@ def test_the_streams_of_its_teams_name_it_no_more(
     assert [(b"shop", b"8"), (b"app", b"7")] == [
         (fields[b"source"], fields[b"item_id"]) for _, fields in redis_client.xrange(team)
     ]
+
+
+def test_what_the_relay_tells_just_then_is_taken_back(
+    engine: Engine, redis_client: redis.Redis, settings: Settings, erase: Erase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given an announcement that the relay has read
+    write(engine, RawEntry(Lane.LIVE, "1-0", {key.encode(): value.encode() for key, value in ENTRY.items()}), settings)
+    with engine.begin() as connection:
+        assert 1 == claims.fan_out(connection, 10)
+    streams = Streams(redis_client, settings, Tally())
+    add = streams._add
+    erased: list[Erased] = []
+
+    def erase_and_add(due: Sequence[claims.Due]) -> list[Any]:
+        erased.append(erase())
+        return add(due)
+
+    # when its item is erased before it is added to the team's stream
+    monkeypatch.setattr(streams, "_add", erase_and_add)
+    with engine.connect() as connection:
+        assert 1 == streams.deliver(connection)
+    # then it does not stay there
+    assert [1] == [each.rows["outbox"] for each in erased]
+    assert [] == redis_client.xrange(settings.keys.team("物流"))
 
 
 def test_dead_letters_of_any_form_go_too(

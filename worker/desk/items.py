@@ -84,6 +84,13 @@ def erase(
         connection.execute(
             select(items.c.item_id).where(items.c.source == source, items.c.item_id == item_id).with_for_update()
         )
+        # Announcements before their deliveries, in the order of their ids: as the relay locks them.
+        connection.execute(
+            select(outbox.c.id)
+            .where(outbox.c.source == source, outbox.c.item_id == item_id)
+            .order_by(outbox.c.id)
+            .with_for_update()
+        )
         told = _teams_told(connection, source, item_id)
         for table in _OF_ITEM:
             rows[table.name] = _delete(connection, table, source, item_id)

@@ -146,10 +146,13 @@ def due_calls(connection: Connection, rooms: Mapping[int, int], running: Sequenc
     return [_due(row) for row in connection.execute(_DUE_CALLS, given)]
 
 
-def settle(connection: Connection, tried: Sequence[Settled]) -> None:
-    """Write what tries have come to, and which announcements are through with it."""
+def settle(connection: Connection, tried: Sequence[Settled]) -> set[int]:
+    """Write what tries have come to, and which announcements are through with it.
+
+    Answers the announcements that are still there: those of an item that was erased meanwhile are not.
+    """
     outbox_ids = sorted({each.due.told.id for each in tried})
-    lock_outbox(connection, outbox_ids)
+    there = lock_outbox(connection, outbox_ids)
     connection.execute(
         _SETTLE,
         {
@@ -161,11 +164,12 @@ def settle(connection: Connection, tried: Sequence[Settled]) -> None:
         },
     )
     complete(connection, outbox_ids)
+    return there
 
 
-def lock_outbox(connection: Connection, outbox_ids: Sequence[int]) -> None:
-    """Lock these rows until the transaction ends. First of all that changes their deliveries."""
-    connection.execute(_LOCK, {"outbox_ids": list(outbox_ids)})
+def lock_outbox(connection: Connection, outbox_ids: Sequence[int]) -> set[int]:
+    """Lock these rows until the transaction ends; those that exist. First of all that changes their deliveries."""
+    return set(connection.scalars(_LOCK, {"outbox_ids": list(outbox_ids)}))
 
 
 def complete(connection: Connection, outbox_ids: Sequence[int]) -> None:

@@ -47,22 +47,25 @@ class Streams:
         if not due:
             return 0
         try:
-            errors = self._add(due)
+            answers = self._add(due)
         except InboxUnavailableError as error:
             log.warning("streams_away", reason=str(error)[:200], pause_s=self._pause_s)
             self._next_at_s = time.monotonic() + self._pause_s
             self._pause_s = min(self._pause_s * 2, max(self._settings.retry_max_s, self._settings.relay_poll_s))
             return 0
         self._pause_s = self._settings.relay_poll_s
-        tried = [self._judge(each, error) for each, error in zip(due, errors, strict=True)]
+        tried = [self._judge(each, answer) for each, answer in zip(due, answers, strict=True)]
         with connection.begin():
-            claims.settle(connection, tried)
+            there = claims.settle(connection, tried)
+        self._take_back(
+            [(each, answer) for each, answer in zip(due, answers, strict=True) if each.told.id not in there]
+        )
         self._tally.stream_entries += sum(each.state is DeliveryState.DELIVERED for each in tried)
         self._tally.deliveries_failed += sum(each.state is DeliveryState.FAILED for each in tried)
         return len(tried)
 
-    def _add(self, due: Sequence[Due]) -> list[str | None]:
-        """Add all in one MULTI; for each, what is wrong with its key. Raises InboxUnavailableError."""
+    def _add(self, due: Sequence[Due]) -> list[Any]:
+        """Add all in one MULTI; for each, its entry's id or the error of its key. Raises InboxUnavailableError."""
         with translated():
             pipe = self._client.pipeline(transaction=True)
             for each in due:
@@ -73,11 +76,23 @@ class Streams:
             # Whatever else Redis says concerns all of them: out of memory, read-only, loading.
             if other := next((answer for answer in wrong if "WRONGTYPE" not in str(answer)), None):
                 raise other
-        return [str(answer) if isinstance(answer, redis.RedisError) else None for answer in answers]
+        return list(answers)
 
-    def _judge(self, due: Due, error: str | None) -> Settled:
-        if error is None:
+    def _take_back(self, added: Sequence[tuple[Due, Any]]) -> None:
+        """Delete what was added of items that were erased meanwhile: whoever erased them may have looked before."""
+        for due, answer in added:
+            if isinstance(answer, redis.RedisError):
+                continue
+            try:
+                with translated():
+                    self._client.xdel(self._settings.keys.team(due.told.team), answer)
+            except InboxUnavailableError as error:
+                log.warning("erased_item_stays_told", announcement=due.told.id, reason=str(error)[:200])
+
+    def _judge(self, due: Due, answer: Any) -> Settled:
+        if not isinstance(answer, redis.RedisError):
             return Settled(due, DeliveryState.DELIVERED)
+        error = str(answer)
         attempts = due.attempts + 1
         log.warning("stream_refused", delivery=due.id, team=due.told.team, attempts=attempts, reason=error[:200])
         if attempts >= self._settings.webhook_attempts:
