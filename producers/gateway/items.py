@@ -25,7 +25,7 @@ from producers.gateway.leaving import unless_gone
 from producers.gateway.openapi import answer, body_of, secured
 from producers.gateway.predict import PartError
 from producers.gateway.problems import FieldError, Kind, Problem, as_part, field_error
-from schemas.errors import Code, EntryError, FenliuError, RetryableError
+from schemas.errors import Code, DatabaseUnavailableError, EntryError, FenliuError, RetryableError
 from schemas.names import Kind as ItemKind
 from schemas.names import Lane
 from worker.desk import items as desk
@@ -165,7 +165,12 @@ async def show(request: Request) -> Response:
     source, item_id = _identity(request)
     found = None
     if "\0" not in source + item_id:  # no item has one, and Postgres would refuse to look for it
-        found = await unless_gone(request, asyncio.to_thread(desk.show, gateway.engine, source, item_id))
+        looking = asyncio.to_thread(desk.show, gateway.engine, source, item_id)
+        try:
+            async with asyncio.timeout(gateway.settings.http_timeout_s):
+                found = await unless_gone(request, looking)
+        except TimeoutError:
+            raise DatabaseUnavailableError("no answer about an item in time") from None
     if found is None:
         raise Problem(Kind.NOT_FOUND, f"nothing is known of item {item_id!r:.220} of source {source!r:.220}")
     return JSONResponse(jsonable_encoder(asdict(found), custom_encoder={Decimal: int}))

@@ -43,10 +43,12 @@ class KeyRing:
         look: Callable[[Collection[int]], Keyholders],
         now_s: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        wait_s: float = 5.0,
     ) -> None:
         self._look = look
         self._now_s = now_s
         self._sleep = sleep
+        self._wait_s = wait_s
         self._known = _NONE
         self._by_prefix: dict[str, list[Keyholder]] = {}
         self._looked_at_s = float("-inf")
@@ -79,10 +81,10 @@ class KeyRing:
     async def close(self) -> None:
         """Write down the last uses that are not yet."""
         if self._looking is not None:
-            await asyncio.wait([self._looking])
+            await asyncio.wait([self._looking], timeout=self._wait_s)
         if self._used:
             try:
-                await self._look_once()
+                await self._look_now()
             except DatabaseUnavailableError as error:
                 log.warning("key_use_not_noted", reason=str(error)[:200])
 
@@ -118,8 +120,15 @@ class KeyRing:
             await self._look_now()
 
     async def _look_now(self) -> None:
-        """Wait for a look that is under way or begins now. A request that is cancelled does not end it for others."""
-        await asyncio.shield(self._start_looking())
+        """Wait for a look that is under way or begins now, but not for ever: a frozen Postgres closes no connection.
+
+        A request that is cancelled does not end it for others.
+        """
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await asyncio.shield(self._start_looking())
+        except TimeoutError:
+            raise DatabaseUnavailableError(f"no answer within {self._wait_s:g} s") from None
 
     def _start_looking(self) -> asyncio.Task[None]:
         if self._looking is None or self._looking.done():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -422,6 +423,24 @@ def test_while_the_database_is_away_keys_count_until_they_are_stale() -> None:
             await ring.holder(SECRET)
         table.away = False
         assert await ring.holder(SECRET)
+
+    in_loop(story())
+
+
+def test_a_frozen_database_holds_no_request_for_ever() -> None:
+    frozen = threading.Event()
+
+    def look(used: Collection[int]) -> Keyholders:
+        frozen.wait(60)
+        return Keyholders(True, (holder(),))
+
+    async def story() -> None:
+        ring = KeyRing(look, wait_s=0.02)
+        with pytest.raises(DatabaseUnavailableError):
+            await ring.is_open()
+        frozen.set()
+        await ring.close()
+        assert not await ring.is_open()
 
     in_loop(story())
 
