@@ -75,6 +75,11 @@ def test_a_webhook_from_its_first_day_to_its_last(run: Run) -> None:
     assert "webhook 1 is enabled" in run(webhooks, "enable", "1").stdout
     assert "webhook 1 is removed" in run(webhooks, "remove", "1").stdout
     assert "no webhooks\n" == run(webhooks, "list").stdout
+    # The number 2 went to the one that was there already.
+    machine = str(json.loads(run(webhooks, "add", url, "--json").stdout)["id"])
+    assert {"id": 3, "enabled": False, "given_up": 0} == json.loads(run(webhooks, "disable", machine, "--json").stdout)
+    assert {"id": 3, "enabled": True} == json.loads(run(webhooks, "enable", machine, "--json").stdout)
+    assert {"removed": 3} == json.loads(run(webhooks, "remove", machine, "--json").stdout)
     for command in ("enable", "disable", "remove", "rotate", "test"):
         missing = run(webhooks, command, "1")
         assert "there is no webhook 1; see `fenliu webhooks list`" == str(missing.exception)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +18,7 @@ from schemas.errors import PermanentError
 from schemas.settings import load_settings
 from schemas.stack import connected
 from worker import inbox
+from worker.cli.row_json import row_json
 from worker.desk import items
 from worker.desk.items import ItemView
 
@@ -36,7 +36,7 @@ def show(source: _Source, item_id: _ItemId, as_json: _AsJson = False) -> None:
     if view is None:
         raise PermanentError(f"nothing is known of item {item_id!r} of source {source!r}")
     if as_json:
-        typer.echo(json.dumps(asdict(view), ensure_ascii=False, default=_json_default))
+        typer.echo(row_json(asdict(view)))
         return
     _print(view)
 
@@ -111,13 +111,3 @@ def _cell(value: object) -> str:
             return value.isoformat(timespec="seconds")
         case _:
             return str(value)
-
-
-def _json_default(value: object) -> Any:
-    match value:
-        case datetime():
-            return value.isoformat()
-        case Decimal():
-            return int(value)
-        case _:
-            raise TypeError(f"{type(value).__name__} has no JSON form")

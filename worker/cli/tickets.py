@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
@@ -21,6 +20,7 @@ from schemas.errors import PermanentError
 from schemas.names import AssignmentStatus
 from schemas.settings import load_settings
 from schemas.stack import connected
+from worker.cli.row_json import row_json
 from worker.desk import ticket_views, tickets
 from worker.desk.ticket_views import TicketView
 from worker.desk.tickets import Moved
@@ -45,7 +45,7 @@ def show(item_id: _ItemId, source: _Source = None, as_json: _AsJson = False) -> 
     if view is None:
         raise PermanentError(f"there is no ticket {item_id!r} of source {source!r}")
     if as_json:
-        typer.echo(json.dumps(asdict(view), ensure_ascii=False, default=_json_default))
+        typer.echo(row_json(asdict(view)))
         return
     _print(view)
 
@@ -103,7 +103,7 @@ def list_(
     found = ticket_views.list_(engine, team=team, status=status, source=source, limit=limit)
     if as_json:
         for line in found:
-            typer.echo(json.dumps(asdict(line), ensure_ascii=False, default=_json_default))
+            typer.echo(row_json(asdict(line)))
         return
     if not found:
         typer.echo("no tickets")
@@ -186,13 +186,3 @@ def _cell(value: object) -> str:
             return f"{value:%F %T}Z"
         case _:
             return str(value)
-
-
-def _json_default(value: object) -> Any:
-    match value:
-        case datetime():
-            return value.isoformat()
-        case Decimal():
-            return int(value)
-        case _:
-            raise TypeError(f"{type(value).__name__} has no JSON form")

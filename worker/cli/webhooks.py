@@ -67,24 +67,30 @@ def list_(as_json: _AsJson = False) -> None:
 
 
 @app.command()
-def enable(webhook_id: _Id) -> None:
+def enable(webhook_id: _Id, as_json: _AsJson = False) -> None:
     """Call it again, with what is announced from now on."""
     webhooks.enable(_place()[0], webhook_id)
-    typer.echo(f"webhook {webhook_id} is enabled; see `fenliu deliveries replay --failed --webhook {webhook_id}`")
+    said = json.dumps({"id": webhook_id, "enabled": True})
+    typer.echo(
+        said
+        if as_json
+        else f"webhook {webhook_id} is enabled; see `fenliu deliveries replay --failed --webhook {webhook_id}`"
+    )
 
 
 @app.command()
-def disable(webhook_id: _Id) -> None:
+def disable(webhook_id: _Id, as_json: _AsJson = False) -> None:
     """Call it no more. What waits for it is marked failed, and can be replayed later."""
     given_up = webhooks.disable(_place()[0], webhook_id)
-    typer.echo(f"webhook {webhook_id} is disabled; {given_up} deliveries were given up")
+    said = json.dumps({"id": webhook_id, "enabled": False, "given_up": given_up})
+    typer.echo(said if as_json else f"webhook {webhook_id} is disabled; {given_up} deliveries were given up")
 
 
 @app.command()
-def remove(webhook_id: _Id) -> None:
+def remove(webhook_id: _Id, as_json: _AsJson = False) -> None:
     """Delete it, and what is known of its deliveries."""
     webhooks.remove(_place()[0], webhook_id)
-    typer.echo(f"webhook {webhook_id} is removed")
+    typer.echo(json.dumps({"removed": webhook_id}) if as_json else f"webhook {webhook_id} is removed")
 
 
 @app.command()
