@@ -2,11 +2,11 @@
 
     python -m benchmarks.priority [--seconds 15] [--rounds 2]
 
-One worker process on embedded servers, as in production. First the capacity: how many texts a second it works off.
-Then live entries arrive one by one at half of that, at random (a Poisson process), alternately with no bulk at all and
-with a bulk inbox that another process keeps filled. Latency runs from the time at which an entry was due to be sent,
-late sending included, to its reply, which comes after the commit. Generator, Redis and Postgres share the CPUs with
-the worker. Also measured: what bulk got meanwhile.
+One worker process on embedded servers, as in production. First the capacity: how many texts a second it works off, live
+ones with replies. Then live entries arrive one by one at half of that, at random (a Poisson process), alternately with
+no bulk at all and with a bulk inbox that another process keeps filled. Latency runs from the time at which an entry was
+due to be sent, late sending included, to its reply, which comes after the commit. Generator, Redis and Postgres share
+the CPUs with the worker. Also measured: what bulk got meanwhile.
 """
 
 from __future__ import annotations
@@ -202,10 +202,10 @@ def _keep_filled(url: str, prefix: str, stop: Any) -> None:
             stop.wait(0.5)
 
 
-def _add(client: Any, inbox: str, source: str, texts: Iterable[tuple[int, str]]) -> None:
+def _add(client: Any, inbox: str, source: str, texts: Iterable[tuple[int, str]], **more: str) -> None:
     pipeline = client.pipeline(transaction=False)
     for number, text in texts:
-        pipeline.xadd(inbox, {"id": str(number), "text": text, "source": source})
+        pipeline.xadd(inbox, {"id": str(number), "text": text, "source": source, **more})
     pipeline.execute()
 
 
@@ -242,7 +242,8 @@ def _worked_off(
     """Seconds from the first XADD until an inbox with all the texts is empty again."""
     inbox = settings.keys.inbox(lane)
     begun_s = time.perf_counter()
-    _add(client, inbox, f"capacity-{lane.value}", enumerate(texts))
+    more = {"reply_to": f"{settings.keys.reply_prefix}capacity"} if lane is Lane.LIVE else {}
+    _add(client, inbox, f"capacity-{lane.value}", enumerate(texts), **more)
     _until(lambda: not client.xlen(inbox), worker)
     return time.perf_counter() - begun_s
 

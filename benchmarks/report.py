@@ -215,10 +215,11 @@ def _priority(result: dict[str, Any]) -> str:
     live, bulk = (f"{result['capacity_texts_per_s'][lane]:.0f}" for lane in ("live", "bulk"))
     return (
         "## Live beside a backfill\n\n"
-        f"One worker of {result['slots']} slots that works off {live} live or {bulk} bulk texts/s; live entries arrive one "
-        f"by one, at random,\n{result['live_per_s']:.0f} a second. From the time an entry was due to its reply, after the "
-        f"commit; producers and servers on the same CPUs.\nBulk got {result['bulk_texts_per_s']:.0f} texts/s beside it. "
-        f"p99 with bulk less the quiet one: **{result['p99_difference_ms']:.1f} ms**; allowed are "
+        f"One worker of {result['slots']} slots that works off {live} live or {bulk} bulk texts/s. Live entries arrive "
+        f"one by one, at random,\n{result['live_per_s']:.0f} a second; times run from when an entry was due to its "
+        "reply, after the commit. Producers and servers share the\nCPUs. Bulk got "
+        f"{result['bulk_texts_per_s']:.0f} texts/s beside it. p99 with bulk less the quiet one: "
+        f"**{result['p99_difference_ms']:.1f} ms**; allowed are "
         f"{result['p99_difference_allowed_ms']:.0f}.\n\n" + _table(["", "p50, ms", "p95", "p99", "most"], rows)
     )
 

@@ -37,7 +37,7 @@ class Settings(BaseSettings):
         32_768, ge=1, description="Most characters in one transaction's worth of entries; one entry is always taken."
     )
     run_tokens: int = Field(512, ge=16, description="Padded tokens in one run of the model.")
-    bulk_share: float = Field(0.1, ge=0, le=1, description="Least share of the batches that bulk gets when it waits.")
+    bulk_share: float = Field(0.1, ge=0, le=1, description="Least share of the entries that bulk gets when it waits.")
     inbox_bound: int = Field(100_000, ge=1, description="Entries in an inbox above which producers are refused.")
 
     bulk_batch_ms: float = Field(50.0, gt=0, description="Time in the model after which bulk lets live go first.")

@@ -36,10 +36,10 @@ class Pace:
         """Time in the model that this draft will take, estimated."""
         return draft.tokens * self._ms_per_token.get(draft.work, FIRST_MS_PER_TOKEN)
 
-    def portion(self, waiting: Sequence[Draft]) -> list[Draft]:
-        """The first of `waiting`, as many as fit a portion; at least one."""
+    def portion(self, waiting: Sequence[Draft], portions: int = 1) -> list[Draft]:
+        """The first of `waiting`, as many as fit a portion, or the time of so many portions; at least one."""
         portion: list[Draft] = []
-        room_ms = self._portion_ms
+        room_ms = self._portion_ms * portions
         for draft in waiting:
             room_ms -= self.cost_ms(draft)
             if portion and room_ms < 0:

@@ -38,6 +38,9 @@ MOST_WRITTEN_ENTRIES: Final = 128
 """Entries in one transaction: writing tickets takes some 0.2 ms each, and live waits meanwhile."""
 
 
+LIVE_PORTIONS: Final = 4
+"""Portions of time in which live goes through the model: nobody is let in between, only deadlines are looked at."""
+
 FULL_BEFORE_MORE: Final = 3
 """Times that live fills what it may take before it may take twice as much."""
 
@@ -130,7 +133,7 @@ class Slot:
             self._let_live_first(1, hand)
         waiting = by_size(self._drafts(part, hand))
         while waiting:
-            portion = self._pace.portion(waiting)
+            portion = self._pace.portion(waiting, LIVE_PORTIONS if lane is Lane.LIVE else 1)
             if lane is Lane.BULK:
                 self._let_live_first(len(portion), hand)
                 if self._overstays(hand):

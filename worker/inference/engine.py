@@ -43,6 +43,10 @@ _ERRORS = (
 """ONNX Runtime's errors have no common base but Exception."""
 
 
+PADDING_TOKENS = 16
+"""Most padding in one run: what beginning a run costs, in tokens, on a small model."""
+
+
 class Engine:
     """`outputs` names what `run` gives: `embedding` [N, H], `logits` [N, labels], or both."""
 
@@ -131,14 +135,17 @@ def _give_back_memory() -> None:
 def plan(lengths: Sequence[int], run_tokens: int) -> list[list[int]]:
     """Which sequences run together: groups of indices, each at most `run_tokens` padded tokens.
 
-    Longest first, so that memory is taken once. A sequence that is over the budget runs alone.
+    Longest first, so that memory is taken once. A sequence that is over the budget runs alone. A run ends early when
+    its padding would cost more than beginning another: few texts of unlike length go in several runs.
     """
     groups: list[list[int]] = []
-    room = 0
+    room = longest = padding = 0
     for number in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
-        if room == 0:
+        padding += longest - lengths[number]
+        if room == 0 or padding > PADDING_TOKENS:
             groups.append([])
-            room = max(1, run_tokens // max(1, lengths[number]))
+            longest, padding = lengths[number], 0
+            room = max(1, run_tokens // max(1, longest))
         groups[-1].append(number)
         room -= 1
     return groups

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from schemas.errors import InferenceError, ModelError
 from tests.models import WIDTH, head_weights, table, tiny_graph
-from worker.inference.engine import EMBEDDING, LOGITS, Engine, plan
+from worker.inference.engine import EMBEDDING, LOGITS, PADDING_TOKENS, Engine, plan
 
 VOCABULARY = 30
 LENGTHS = st.lists(st.integers(1, 200), max_size=80)
@@ -40,6 +40,13 @@ def test_every_sequence_runs_exactly_once(lengths, run_tokens):
 def test_no_run_is_over_the_budget_unless_it_is_one_sequence(lengths, run_tokens):
     for group in plan(lengths, run_tokens):
         assert len(group) == 1 or len(group) * max(lengths[number] for number in group) <= run_tokens
+
+
+@given(LENGTHS, st.integers(1, 1_000))
+def test_no_run_is_padded_more_than_another_run_would_cost(lengths, run_tokens):
+    for group in plan(lengths, run_tokens):
+        longest = max(lengths[number] for number in group)
+        assert sum(longest - lengths[number] for number in group) <= PADDING_TOKENS
 
 
 @given(LENGTHS, st.integers(200, 1_000))
