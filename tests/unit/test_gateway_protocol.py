@@ -21,6 +21,10 @@ class Hasty(PromptProtocol):
     headers_s = 0.05
 
 
+class Patient(PromptProtocol):
+    headers_s = 3600.0
+
+
 async def refuse(scope: Any, receive: Any, send: Any) -> None:
     """An application that answers without reading the body."""
     await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"0")]})
@@ -34,11 +38,13 @@ async def answer_slowly(scope: Any, receive: Any, send: Any) -> None:
 
 
 @asynccontextmanager
-async def connected(app: Any) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+async def connected(
+    app: Any, protocol: type[PromptProtocol] = Hasty
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     config = Config(app, log_config=None, lifespan="off")
     state = ServerState()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Hasty(config, state, {}), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: protocol(config, state, {}), "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     try:
         yield reader, writer
@@ -65,6 +71,18 @@ def test_so_is_one_that_goes_on_after_its_answer_without_an_end(more: bytes) -> 
             assert b"401" in await reader.readuntil(b"\r\n\r\n")
             writer.write(more)
             assert b"" == await reader.read()
+
+    in_loop(story())
+
+
+def test_headers_that_never_end_are_cut_off() -> None:
+    async def story() -> None:
+        async with connected(refuse, Patient) as (_, writer):
+            with pytest.raises(ConnectionError):
+                writer.write(HEAD + b"X-A: ")
+                while True:
+                    writer.write(b"a" * 10_000)
+                    await writer.drain()
 
     in_loop(story())
 
