@@ -10,8 +10,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 class PromptProtocol(HttpToolsProtocol):
     """Closes a connection whose request line and headers take over `headers_s` or `headers_bytes`.
 
-    uvicorn by itself knows no such bounds. So it does with one that is still sending a body that was answered long ago (413, 401): until then the rest is
-    thrown away, since closing at once would reset the connection before its sender has read the answer.
+    uvicorn by itself knows no such bounds. So it does with one that is still sending a body that was answered long ago
+    (413, 401): until then the rest is thrown away, since closing at once would reset the connection before its sender
+    has read the answer.
     """
 
     headers_s = 20.0
