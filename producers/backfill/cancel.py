@@ -20,10 +20,15 @@ _CHUNK_ENTRIES = 500
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """`removed` entries were taken out of the inbox; the rest of the `enqueued` had been taken by workers."""
+    """`removed` entries were taken out of the inbox; the rest of the `enqueued` had been taken by workers.
+
+    None is taken out where other backfills, `shared_with`, of the same source have enqueued at the same time: an
+    entry does not say which one it is of.
+    """
 
     enqueued: int
     removed: int
+    shared_with: tuple[int, ...] = ()
 
 
 def cancel(engine: Engine, client: Any, keys: Keys, backfill_id: int) -> Cancelled:
@@ -36,11 +41,18 @@ def cancel(engine: Engine, client: Any, keys: Keys, backfill_id: int) -> Cancell
         raise BackfillError(f"backfill {backfill_id} is done; its results are in the tables")
     progress = cursor.forbid(client, keys, backfill_id) or record.progress
     ledger.save(engine, backfill_id, progress, state=BackfillState.CANCELLED)
+    if not (progress.enqueued and progress.last):
+        return Cancelled(progress.enqueued, 0)
+    others = [other for other in ledger.unfinished(engine) if other.id != backfill_id]
+    shared_with = tuple(
+        other.id for other in others if progress.overlaps(cursor.position(client, keys, other.id) or other.progress)
+    )
+    if shared_with:
+        return Cancelled(progress.enqueued, 0, shared_with)
     try:
-        removed = _remove(client, keys, progress) if progress.enqueued and progress.last else 0
+        return Cancelled(progress.enqueued, _remove(client, keys, progress))
     except redis.RedisError as error:
         raise translated(error) from error
-    return Cancelled(progress.enqueued, removed)
 
 
 def _remove(client: Any, keys: Keys, progress: Progress) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import codecs
+import io
 import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,9 +64,11 @@ def read_options(
     """Options as the command line gives them, and the URL in `origin` if there is one. Raises typer.BadParameter."""
     given, url = _origin(origin, query, url_env)
     try:
-        codecs.lookup(encoding)
-    except LookupError:
-        raise typer.BadParameter(f"{encoding} is no encoding", param_hint="--encoding") from None
+        io.TextIOWrapper(io.BytesIO(b"a"), encoding=encoding, errors="surrogateescape").read()
+    except (LookupError, UnicodeError) as error:
+        # An encoding may be cut short by one byte, and right all the same.
+        if not isinstance(error, UnicodeDecodeError):
+            raise typer.BadParameter(f"{encoding} is no encoding of text", param_hint="--encoding") from None
     meta = None if meta_columns is None else tuple(name.strip() for name in meta_columns.split(",") if name.strip())
     options = Options(
         origin=given,
@@ -197,7 +200,13 @@ def cancel(backfill_id: _Id, as_json: _Json = False) -> None:
     with clients(settings) as (engine, client):
         cancelled = cancel_backfill(engine, client, settings.keys, backfill_id)
     if as_json:
-        _print_json({"id": backfill_id, "enqueued": cancelled.enqueued, "removed": cancelled.removed})
+        _print_json({"id": backfill_id, **asdict(cancelled)})
+    elif cancelled.shared_with:
+        others = ", ".join(map(str, cancelled.shared_with))
+        typer.echo(
+            f"backfill {backfill_id} is cancelled: its {cancelled.enqueued} enqueued rows stay in the inbox, where "
+            f"nobody can tell them from those of backfill {others}, of the same source at the same time"
+        )
     else:
         typer.echo(
             f"backfill {backfill_id} is cancelled: of {cancelled.enqueued} enqueued rows, {cancelled.removed} were "
@@ -250,6 +259,10 @@ def _origin(origin: str | None, query: str | None, url_env: str | None) -> tuple
         raise typer.BadParameter("belongs to a database URL", param_hint="--query")
     if origin not in {STDIN, ITEMS} and not Path(origin).is_file():
         raise typer.BadParameter(f"{origin} is no file", param_hint="SOURCE")
+    try:
+        origin.encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter("its name is not UTF-8; rename the file", param_hint="SOURCE") from None
     if origin == STDIN and sys.stdin.isatty():
         typer.echo("reading plain lines; end with Ctrl-D", err=True)
     return absolute(origin), None

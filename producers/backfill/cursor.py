@@ -167,10 +167,7 @@ class Cursor:
             raise CancelledError(f"backfill {self._id} has been cancelled")
         if holder != self._name.encode():
             if holder is None or state is None:
-                raise BackfillError(
-                    f"Redis has lost the position of backfill {self._id}; was it emptied? `fenliu backfill resume "
-                    f"{self._id}` goes on from the copy in the database"
-                )
+                raise self._emptied()
             raise self._taken(holder)
         if state == wanted:
             self._stored = wanted
@@ -181,7 +178,9 @@ class Cursor:
         holder, cancelled = self._client.hmget(self._key, _HOLDER, _CANCELLED)
         if cancelled:
             raise CancelledError(f"backfill {self._id} has been cancelled")
-        if holder is not None and holder != self._name.encode():
+        if holder is None:
+            raise self._emptied()
+        if holder != self._name.encode():
             raise self._taken(holder)
         self._client.set(self._lease, self._name, px=LEASE_MS)
 
@@ -194,6 +193,12 @@ class Cursor:
             ms, seq = entry_order(newest)
             return replace(progress, first=f"{ms}-{seq + 1}")
         return replace(progress, last=newest, open=False)
+
+    def _emptied(self) -> BackfillError:
+        return BackfillError(
+            f"Redis has lost the position of backfill {self._id}; was it emptied? `fenliu backfill resume "
+            f"{self._id}` goes on from the copy in the database"
+        )
 
     def _taken(self, holder: bytes | None) -> LeaseTakenError:
         who = shown(holder.decode()) if holder else "another process"

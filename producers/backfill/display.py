@@ -39,7 +39,10 @@ class Display:
 
     def note(self, said: str) -> None:
         """Something that people should know."""
-        (self._bar.console.print if self._bar else lambda line: typer.echo(line, err=True))(said)
+        if self._bar is None:
+            typer.echo(said, err=True)
+        else:
+            self._bar.console.print(said, markup=False, highlight=False)
 
     def rows(self, progress: state.Progress, share: float | None) -> None:
         """Rows so far, and which share of all they are."""

@@ -93,6 +93,13 @@ def recent(engine: Engine, most: int = _SOME) -> list[Record]:
         return [_record(row) for row in connection.execute(statement)]
 
 
+def unfinished(engine: Engine) -> list[Record]:
+    """Backfills that are neither done nor cancelled. Raises DatabaseUnavailableError."""
+    statement = select(backfills).where(backfills.c.state.not_in([state.value for state in FINAL]))
+    with translated(), engine.connect() as connection:
+        return [_record(row) for row in connection.execute(statement)]
+
+
 def save(
     engine: Engine,
     backfill_id: int,
@@ -118,7 +125,7 @@ def save(
             "last_entry_id": progress.last,
         }
     if state is not None:
-        values |= {"state": state.value, "error": error}
+        values |= {"state": state.value, "error": None if error is None else _storable(error)}
         values["finished_at"] = func.now() if state in FINAL or state is BackfillState.FAILED else None
     if total is not None:
         values["total"] = total
@@ -131,6 +138,11 @@ def save(
     )
     with translated(), engine.begin() as connection:
         return connection.execute(statement).rowcount == 1
+
+
+def _storable(error: str) -> str:
+    """What a broken file made part of a message may hold what Postgres' text cannot."""
+    return error.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def _record(row: Any) -> Record:

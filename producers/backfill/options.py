@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -71,6 +72,8 @@ class Options:
     def check(self, keys: Keys) -> None:
         """Raise EntryError if no row could keep the rules because of what is the same for all, BackfillError else."""
         check_fields({"id": "1", "text": "x", **self.defaults, **self.fixed}, keys)
+        if not math.isfinite(self.rate):
+            raise BackfillError("--rate is a number of rows a second; 0 is as fast as the inbox takes them")
         if self.is_query and not self.key:
             raise BackfillError("a query needs --key COLUMN, which orders its rows and is unique")
         if self.key and not self.is_query:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from schemas.errors import BackfillError
+from schemas.messages import entry_order
 
 KEPT_REFUSALS = 100
 KEPT_SOURCES = 100
@@ -61,6 +62,16 @@ class Progress:
             return self.sources
         seen = sorted({*self.sources, *more})
         return tuple(seen) if len(seen) <= KEPT_SOURCES else None
+
+    def overlaps(self, other: Progress) -> bool:
+        """Whether entries of `other` may lie between those of this one and have the same source."""
+        if not (self.enqueued and other.enqueued and self.first and other.first):
+            return False
+        if self.sources is not None and other.sources is not None and not set(self.sources) & set(other.sources):
+            return False
+        begins, ends = entry_order(other.first), entry_order(other.last or other.first)
+        before = self.last is not None and not self.open and entry_order(self.last) < begins
+        return not before and (other.open or entry_order(self.first) <= ends)
 
     def dump(self) -> bytes:
         """As it stands in Redis; equal progress gives equal bytes."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Engine, bindparam, column, create_engine, func, literal_column, select, text
+from sqlalchemy import Connection, Engine, bindparam, column, create_engine, func, literal_column, select, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -56,7 +57,8 @@ class QueryFeed:
             options["postgresql_readonly"] = True
         before = None
         try:
-            with self._engine.connect().execution_options(**options) as connection:
+            with _interruptible(self._engine), self._engine.connect().execution_options(**options) as connection:
+                self._check_key(connection, place)
                 result = connection.execute(self._statement(place)).yield_per(_FETCHED_ROWS)
                 names = list(result.keys())
                 columns.check("the query", names)
@@ -66,7 +68,7 @@ class QueryFeed:
                 for number, row in enumerate(result, 1):
                     key = row[at]
                     if key == before:
-                        raise SourceError(f"the key {self._key} is {key!r} twice: --key must be unique")
+                        raise self._twice(key)
                     before = key
                     try:
                         values = dict(zip(names, row, strict=True))
@@ -96,14 +98,34 @@ class QueryFeed:
     def _subquery(self) -> Any:
         query = self._options.query.strip().rstrip(";")
         escaped = re.sub(r":(?=\w)", r"\\:", query)  # text() would take :name for a parameter
-        return text(escaped).columns(column(self._key)).subquery("wanted")
+        return text(f"{escaped}\n").columns(column(self._key)).subquery("wanted")
 
     def _statement(self, place: Mapping[str, Any]) -> Any:
         wanted = self._subquery()
         key = wanted.c[self._key]
+        statement: Any = select(literal_column("wanted.*")).select_from(wanted).order_by(key)
         last = key_from_json(place)
-        beyond = key.is_not(None) if last is None else key > bindparam("last", last)
-        return select(literal_column("wanted.*")).select_from(wanted).where(beyond).order_by(key)
+        return statement if last is None else statement.where(key > bindparam("last", last))
+
+    def _check_key(self, connection: Connection, place: Mapping[str, Any]) -> None:
+        """Raise SourceError if `key > last` would pass rows over that have not been read.
+
+        The database is asked, for it decides what is equal: it may take a and A as one key.
+        """
+        wanted = self._subquery()
+        key = wanted.c[self._key]
+        last = key_from_json(place)
+        if last is None:
+            if connection.execute(select(key).where(key.is_(None)).limit(1)).first() is not None:
+                raise SourceError(
+                    f"the key {self._key} is NULL in some rows: choose another --key, or leave them out with "
+                    f"WHERE {self._key} IS NOT NULL"
+                )
+        elif len(connection.execute(select(key).where(key == bindparam("last", last)).limit(2)).all()) > 1:
+            raise self._twice(last)
+
+    def _twice(self, key: Any) -> SourceError:
+        return SourceError(f"the key {self._key} is {key!r} twice: --key must be unique, as the database compares")
 
     def _translated(self, error: SQLAlchemyError) -> SourceError | DatabaseUnavailableError:
         origin = error.orig if isinstance(error, DBAPIError) else error
@@ -123,7 +145,7 @@ def key_to_json(name: str, key: Any) -> dict[str, Any]:
     """A key as JSON. Raises SourceError for a type that has no order to go on from."""
     kind = type(key).__name__.lower()
     if kind not in _KEY_TYPES:
-        raise SourceError(f"the key {name} is a {type(key).__name__}; use a number, text, time or UUID")
+        raise SourceError(f"the key {name} is a {type(key).__name__}; use an integer, decimal, text, time or UUID")
     if kind == "int":
         return {"key": key, "type": kind}
     return {"key": key.isoformat() if isinstance(key, date) else str(key), "type": kind}
@@ -157,12 +179,31 @@ def _engine(url: str) -> tuple[Engine, list[str]]:
         raise SetupError(f"this database needs the package {error.name}: install it beside Fenliu") from None
 
 
+@contextmanager
+def _interruptible(engine: Engine) -> Iterator[None]:
+    """Let signals in while psycopg2 waits for the server, which it otherwise does out of Python's reach."""
+    if engine.driver != "psycopg2":
+        yield
+        return
+    from psycopg2.extensions import get_wait_callback, set_wait_callback
+    from psycopg2.extras import wait_select
+
+    before = get_wait_callback()
+    set_wait_callback(wait_select)
+    try:
+        yield
+    finally:
+        set_wait_callback(before)
+
+
 def _is_away(error: DBAPIError) -> bool:
     """Refused, shut down or cut off, as PostgreSQL and others tell it."""
     state = getattr(error.orig, "pgcode", None)
     if state is not None:
         return str(state)[:2] in {"08", "57", "53", "40"}
     said = str(error.orig).lower()
+    if any(word in said for word in ("authentication", "does not exist", "denied")):
+        return False  # a connection that will not come, however often it is tried
     return type(error).__name__ in {"OperationalError", "InterfaceError"} and any(
         word in said for word in ("connect", "closed", "refused", "timeout", "timed out", "locked", "terminat", "gone")
     )

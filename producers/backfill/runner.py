@@ -19,6 +19,7 @@ from producers.backfill.files import check_same
 from producers.backfill.ledger import Record
 from producers.backfill.missing import without_results
 from producers.backfill.options import Options
+from producers.backfill.pace import Pace
 from producers.backfill.progress import Progress
 from producers.backfill.report import report_of
 from producers.backfill.shape import Shape, source_of
@@ -63,7 +64,8 @@ class Runner:
         if self.cursor.from_copy:
             self.display.note(
                 f"Redis knows nothing of backfill {self.record.id}: going on from the copy in the database, after "
-                f"{progress.read} rows. Rows that were enqueued after it was made come again, which changes no result."
+                f"{progress.read} rows. Rows that were enqueued after it was made come again, which changes no result. "
+                "Entries that waited in an emptied inbox are lost; `start … --only-missing` finds them."
             )
         if not progress.ended:
             self._save(progress, BackfillState.RUNNING)
@@ -117,7 +119,7 @@ class Runner:
         rows = feed.rows(progress.place, shape)
         if options.limit:
             rows = islice(rows, max(0, options.limit - progress.read))
-        pace = _Pace(options.rate)
+        pace = Pace(options.rate)
         found = chunks(rows, self._chunk_rows(options))
         started_s = time.monotonic()
         while True:
@@ -209,22 +211,6 @@ class Runner:
         if latest is not None:
             self._copy(latest)
         self.cursor.keep()
-
-
-class _Pace:
-    """Rows a second, on average since the beginning."""
-
-    def __init__(self, rate: float) -> None:
-        self._rate = rate
-        self._rows = 0
-        self._started_s = time.monotonic()
-
-    def pause_s(self, rows: int) -> float:
-        """How long to pause after `rows` more."""
-        if not self._rate:
-            return 0.0
-        self._rows += rows
-        return max(0.0, self._rows / self._rate - (time.monotonic() - self._started_s))
 
 
 def _moved(progress: Progress, feed: Feed, chunk: Chunk, entries: list[dict[str, str]], spent_s: float) -> Progress:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from typing import Any
 
 from producers.sources.columns import Columns
-from producers.sources.opened import Opened
+from producers.sources.opened import BROKEN, Opened, reason
 from schemas.errors import SetupError, SourceError
 
 _BATCH_ROWS = 1024
 _BATCH_BYTES = 4 * 1024 * 1024
 _PAGE_BUFFER_BYTES = 1024 * 1024
 _MAX_MEAN_BYTES = 1024 * 1024
+MAX_UNPACKED_BYTES = 16 * 1024**3
+_COPIED_BYTES = 1024 * 1024
 
 
 class ParquetRows:
     """The rows of one file; raises SetupError without pyarrow, SourceError for what is no Parquet.
 
+    A pipe or gzip is copied to a temporary file of at most MAX_UNPACKED_BYTES.
     Iterating gives (number of the row from 1, values by column name); columns that nobody wants are not read.
     """
 
@@ -37,8 +39,7 @@ class ParquetRows:
         if not opened.seekable:
             file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the source; Parquet is read from its end
             opened.keep(file)
-            shutil.copyfileobj(opened.file, file)
-            file.seek(0)
+            self._unpack(opened, file)
         try:
             # Neither a whole column nor a whole group is read ahead: a group may hold the whole file.
             self._table = parquet.ParquetFile(file, pre_buffer=False, buffer_size=_PAGE_BUFFER_BYTES)
@@ -72,6 +73,22 @@ class ParquetRows:
                 return group, number
             number -= rows
         return len(self.groups), 0
+
+    def _unpack(self, opened: Opened, file: Any) -> None:
+        """Copy to a temporary file, whose size has a bound: a small gzip may hold any number of bytes."""
+        left_bytes = MAX_UNPACKED_BYTES
+        try:
+            while part := opened.file.read(_COPIED_BYTES):
+                left_bytes -= len(part)
+                if left_bytes < 0:
+                    raise SourceError(
+                        f"{self._name}: is over {MAX_UNPACKED_BYTES:,} bytes unpacked; give Parquet of that size as a "
+                        "plain file, which needs no copy"
+                    )
+                file.write(part)
+            file.seek(0)
+        except BROKEN as error:
+            raise SourceError(f"{self._name}: {reason(error)}") from error
 
     def _batches(self, group: int, passed: int) -> Iterator[tuple[list[str], list[list[Any]]]]:
         """Columns of Python values, without the first `passed` rows of the group."""

@@ -68,6 +68,8 @@ class TextRows:
     def csv(self) -> Iterator[Row | BadRow]:
         """The first line names the columns; a row may span several lines."""
         header_line = self._stream.readline(MAX_LINE_CHARS)
+        if _UNDECODED.search(header_line):
+            raise SourceError(f"{self._name}: {self._undecoded(1, 1).error}")
         delimiter = delimiter_of(header_line, self._columns.text) or ","
         columns = [cell.strip() for cell in next(csv.reader([header_line], delimiter=delimiter), [])]
         self._columns.check(self._name, columns)

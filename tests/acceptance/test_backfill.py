@@ -25,7 +25,7 @@ from tests.acceptance.conftest import Place, Servers, wait_for
 from tests.conftest import ROOT, Fenliu, environment, fenliu_command
 from tests.integration.backfills import bulk, ids
 
-ROWS = 40_000
+ROWS = 20_000
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_killed_again_and_again_every_row_is_enqueued_exactly_once(
     chance = random.Random(seed)
     process = commands.start("start", str(path), "--no-wait", "--rate", "20000")
     for _ in range(3):
-        wait_for_rows(place, process, enqueued(place) + chance.randint(0, 6_000))
+        wait_for_rows(place, process, enqueued(place) + chance.randint(0, 3_000))
         process.kill()
         process.wait(10)
         # when it is resumed at once, since its process is known to be dead
@@ -185,6 +185,8 @@ def test_a_terminal_gets_a_bar_with_rate_and_time_left(place: Place) -> None:
         (["--url-env", "NOT_SET", "--query", "SELECT 1", "--key", "k"], "NOT_SET is not set"),
         (["items", "--tasks", "joy"], "use sentiment, routing"),
         (["items", "--encoding", "klingon"], "is no encoding"),
+        (["items", "--encoding", "rot13"], "is no encoding"),
+        (["items", "--rate", "inf"], "--rate is a number"),
     ],
 )
 def test_misuse_is_told_before_anything_is_written(arguments: list[str], problem: str) -> None:

@@ -6,7 +6,11 @@ import csv
 import gzip
 import io
 import json
+import os
+import signal
 import sqlite3
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,7 @@ from sqlalchemy import Engine, text
 
 from producers.backfill.options import Options
 from producers.backfill.queries import QueryFeed, shown_url
+from producers.backfill.stopping import StoppedError
 from schemas.errors import BackfillError, DatabaseUnavailableError, SetupError, SourceError
 from schemas.names import BackfillState, Lane
 from schemas.settings import Settings
@@ -93,7 +98,7 @@ def test_every_row_of_a_file_is_enqueued_once(
 def test_a_sqlite_query_is_read_in_the_order_of_its_key(
     settings: Settings, engine: Engine, redis_client: redis.Redis, sqlite_url: str
 ) -> None:
-    query = "SELECT id AS no, text AS body, 'a:b' AS mark FROM comments WHERE text LIKE '%1%';"
+    query = "SELECT id AS no, text AS body, 'a:b' AS mark FROM comments WHERE text LIKE '%1%' -- all;"
     pour(
         settings, engine, shown_url(sqlite_url), url=sqlite_url, query=query, key="no", id_column="no",
         text_column="body", meta_columns=("mark",),
@@ -135,6 +140,64 @@ def test_a_postgres_query_is_read_through_a_cursor_and_goes_on_after_its_key(
     assert "geheim" not in str(redis_client.hgetall(settings.keys.backfill(first.id)))
 
 
+def test_keys_that_the_database_takes_as_one_are_refused_before_a_row_is_passed_over(
+    settings: Settings, engine: Engine, redis_client: redis.Redis, tmp_path: Path
+) -> None:
+    # Given keys that differ by case, in a column that does not tell cases apart
+    with sqlite3.connect(tmp_path / "shop.db") as connection:
+        connection.execute("CREATE TABLE notes (k text COLLATE nocase, text text)")
+        connection.executemany("INSERT INTO notes VALUES (?, 'x')", [("a",), ("b",), ("B",), ("c",)])
+    connection.close()
+    url = f"sqlite:///{tmp_path / 'shop.db'}"
+    # when a backfill goes on between the two
+    more = {"query": "SELECT k, k AS id, text FROM notes", "key": "k"}
+    record = pour(settings, engine, shown_url(url), url=url, limit=2, **more)
+    redis_client.delete(settings.keys.backfill(record.id))
+    with engine.begin() as connection:
+        connection.execute(
+            text("""UPDATE backfills SET options = options - 'limit', position = position || '{"ended": false}'""")
+        )
+    # then it says so, for `k > 'b'` would lose the other
+    with pytest.raises(SourceError, match="the key k is 'b' twice: --key must be unique, as the database compares"):
+        go_on(settings, _get(engine, record.id), url=url)
+    assert ["a", "b"] == [entry["id"].lower() for entry in bulk(redis_client, settings)]
+
+
+def test_a_signal_ends_a_query_that_the_server_is_still_working_on(settings: Settings, engine: Engine) -> None:
+    # Given a query whose first row takes a minute
+    def stop_when_it_sleeps() -> None:
+        asleep = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+        while not ended.wait(0.05):
+            with engine.connect() as connection:
+                if connection.execute(asleep).scalar_one():
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    return
+
+    ended = threading.Event()
+    stopper = threading.Thread(target=stop_when_it_sleeps)
+    started_s = time.monotonic()
+    stopper.start()
+    try:
+        # when SIGTERM comes meanwhile, then it ends where it stands
+        with pytest.raises(StoppedError):
+            pour(
+                settings, engine, shown_url(settings.database_url), url=settings.database_url, key="k",
+                query="SELECT 1 AS k, 'a' AS text, CAST(pg_sleep(60) AS text) AS slept",
+            )  # fmt: skip
+    finally:
+        ended.set()
+        stopper.join()
+    assert time.monotonic() - started_s < 40
+    assert BackfillState.STOPPED is _get(engine, 1).state
+
+
+def test_a_login_that_is_refused_is_not_tried_again(settings: Settings) -> None:
+    url = settings.database_url.replace("://fenliu@", "://nobody-of-that-name@")
+    feed = QueryFeed(Options(origin="", query="SELECT 1 AS k", key="k"), url)
+    with pytest.raises(SourceError, match="nobody-of-that-name"):
+        feed.total()
+
+
 def test_what_a_database_says_never_holds_the_password(settings: Settings, engine: Engine) -> None:
     url = "postgresql://u:geheim@127.0.0.1:1/geheim"
     with pytest.raises(SetupError, match="no database is called"):
@@ -155,6 +218,7 @@ def test_what_a_database_says_never_holds_the_password(settings: Settings, engin
         ("SELECT stars AS k, text FROM comments", "k", "twice: --key must be unique"),
         ("SELECT id FROM comments", "id", "has no column 'text'"),
         ("SELECT FROM", "id", "syntax error"),
+        ("SELECT nullif(id, 7) AS k, text FROM comments", "k", "the key k is NULL in some rows"),
     ],
 )
 def test_a_wrong_query_says_what_is_wrong(

@@ -161,6 +161,30 @@ def test_a_position_that_vanishes_meanwhile_ends_the_run_and_says_what_to_do(
     assert BackfillState.FAILED is ledger.get(engine, 1).state
 
 
+def test_a_redis_emptied_while_workers_work_it_off_is_told(
+    settings: Settings, engine: Engine, redis_client: redis.Redis, path: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    # Given a backfill whose rows are all in, and a Redis that loses them before any worker took one
+    record = pour(settings, engine, path)
+    real = Cursor.is_beyond
+
+    def is_beyond(self: Cursor, entry_id: str) -> bool:
+        redis_client.flushdb()
+        return real(self, entry_id)
+
+    monkeypatch.setattr(Cursor, "is_beyond", is_beyond)
+    # when it is waited for, then that is an error and no report of rows that something newer stands before
+    with pytest.raises(BackfillError, match="was it emptied"):
+        go_on(settings, record, wait=True)
+    assert BackfillState.FAILED is ledger.get(engine, 1).state
+    # and whoever goes on is told what to do
+    monkeypatch.undo()
+    go_on(settings, ledger.get(engine, 1), wait=True)
+    assert "Entries that waited in an emptied inbox are lost; `start … --only-missing`" in capsys.readouterr().err
+    assert BackfillState.DONE is ledger.get(engine, 1).state
+
+
 def test_a_file_that_has_changed_is_refused_unless_forced(
     settings: Settings, engine: Engine, redis_client: redis.Redis, path: str
 ) -> None:
@@ -268,6 +292,27 @@ def test_cancelling_takes_out_what_no_worker_has_taken(
     assert BackfillState.CANCELLED is ledger.get(engine, 1).state
     with pytest.raises(CancelledError):
         go_on(settings, ledger.get(engine, 1))
+
+
+def test_cancelling_takes_nothing_of_another_backfill_of_the_same_source(
+    settings: Settings, engine: Engine, redis_client: redis.Redis, path: str
+) -> None:
+    # Given two backfills of a source, the second one in the middle of the first, and one of another source
+    pour(settings, engine, path, source="shop", limit=100)
+    pour(settings, engine, path, source="shop", limit=50)
+    pour(settings, engine, path, source="desk", limit=50)
+    redis_client.delete(settings.keys.backfill(1))
+    with engine.begin() as connection:
+        connection.execute(
+            text("""UPDATE backfills SET options = options - 'limit', position = position || '{"ended": false}'
+            WHERE id = 1""")
+        )
+    go_on(settings, ledger.get(engine, 1))
+    # when they are cancelled, then nothing is taken out where nobody can tell whose it is
+    with clients(settings) as (own, client):
+        cancelled = [cancel.cancel(own, client, settings.keys, number) for number in (1, 2, 3)]
+    assert [(0, (2,)), (50, ()), (50, ())] == [(one.removed, one.shared_with) for one in cancelled]
+    assert EVERY_ID == ids(bulk(redis_client, settings))
 
 
 def test_a_running_backfill_sees_that_it_is_cancelled_before_its_next_chunk(

@@ -6,7 +6,9 @@ import csv
 import io
 import json
 import os
+import pty
 import signal
+import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
@@ -19,10 +21,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from producers.backfill.display import Display
 from producers.backfill.feed import Fed, chunks
 from producers.backfill.files import check_same, open_file
 from producers.backfill.holder import is_dead, my_name, shown
 from producers.backfill.options import Options
+from producers.backfill.pace import Pace
 from producers.backfill.progress import KEPT_REFUSALS, KEPT_SOURCES, Progress, Refusal
 from producers.backfill.queries import key_from_json, key_to_json, shown_url
 from producers.backfill.shape import Shape
@@ -81,7 +85,7 @@ def test_a_key_of_any_kind_survives(key: int | str | Decimal | UUID | datetime |
 
 
 def test_a_key_without_an_order_is_refused() -> None:
-    with pytest.raises(SourceError, match="use a number, text, time or UUID"):
+    with pytest.raises(SourceError, match="use an integer, decimal, text, time or UUID"):
         key_to_json("k", b"x")
 
 
@@ -213,3 +217,30 @@ def test_urls_are_shown_without_their_password() -> None:
         with pytest.raises(SetupError) as caught:
             shown_url(wrong)
         assert "heim" not in str(caught.value)
+
+
+# --- pace and display ------------------------------------------------------------------------------------------------
+
+
+def test_a_rate_holds_after_a_long_wait_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given 100 rows a second, and ten minutes in which the inbox was full
+    now_s = 1_000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    pace = Pace(100)
+    assert 1.0 == pace.pause_s(100)
+    now_s += 600
+    # when it goes on, then a second's rows are made good and no more
+    assert [0.0, 1.0] == [pace.pause_s(100), pace.pause_s(100)]
+    assert 0.0 == Pace(0).pause_s(1_000)
+
+
+def test_what_a_bar_notes_is_text_and_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = pty.openpty()
+    with open(theirs, "w", closefd=False) as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with Display() as display:
+            assert display.is_bar
+            display.note("no [red]socket[/tmp/a] here")
+    os.close(theirs)
+    assert b"no [red]socket[/tmp/a] here" in os.read(ours, 65_536)
+    os.close(ours)

@@ -8,6 +8,7 @@ import io
 import json
 import subprocess
 import sys
+import tracemalloc
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.sources import MAX_LINE_CHARS, BadRow, Format, Row, Source, stable_id
+from producers.sources import MAX_LINE_CHARS, BadRow, Columns, Format, Row, Source, stable_id
+from producers.sources.parquet import ParquetRows
 from schemas.errors import SourceError
 
 
@@ -97,10 +99,11 @@ def test_an_endless_quote_costs_a_part_of_the_file_and_not_all_of_it(write: Any)
         ("id,body\n1,a\n", "has no column 'text' (columns: id, body)"),
         ("id,text,text\n1,a,b\n", "has the column 'text' twice"),
         ("", "has no column 'text' (columns: none)"),
+        ("id,文".encode("gb18030") + b",text\n1,a,b\n", "line 1: is not UTF-8; save the file as UTF-8"),
         ("id,text\n" + "x" * (MAX_LINE_CHARS + 1), "is this CSV?"),
     ],
 )
-def test_a_csv_that_is_wrong_as_a_whole(write: Any, content: str, problem: str) -> None:
+def test_a_csv_that_is_wrong_as_a_whole(write: Any, content: str | bytes, problem: str) -> None:
     with pytest.raises(SourceError) as caught:
         rows(write("a.csv", content))
     assert problem in str(caught.value)
@@ -277,3 +280,40 @@ def test_a_pipe_is_read_like_a_file(content: bytes) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], input=content, capture_output=True, check=True)
     assert "[{'id': '1', 'text': '好'}] None stdin" == done.stdout.decode().strip()
+
+
+# --- sizes -----------------------------------------------------------------------------------------------------------
+
+
+def test_packed_parquet_is_unpacked_up_to_a_bound(write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given Parquet inside gzip, whole, torn, and larger than what may be unpacked
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.table({"id": [1], "text": ["好"]}), tmp_path / "a.parquet")
+    packed = gzip.compress((tmp_path / "a.parquet").read_bytes())
+    whole, torn = write("whole.parquet.gz", packed), write("torn.parquet.gz", packed[: len(packed) // 2])
+    # when it is opened by itself, as a backfill does, then errors name the file and what to do
+    for path, most, problem in ((torn, 10**6, "^torn.parquet: "), (whole, 20, "over 20 bytes unpacked; give Parquet")):
+        monkeypatch.setattr("producers.sources.parquet.MAX_UNPACKED_BYTES", most)
+        with Source(path) as source, pytest.raises(SourceError, match=problem):
+            ParquetRows(source.opened, Columns())
+
+
+def test_an_endless_line_takes_no_memory(write: Any) -> None:
+    # Given a small gzip of one line of 64 MB, then a good one
+    packed = io.BytesIO()
+    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=1) as file:
+        for _ in range(64):
+            file.write(b"x" * 1_000_000)
+        file.write(b"\n" + '{"id": 1, "text": "好"}\n'.encode())
+    tracemalloc.start()
+    with Source(write("a.jsonl.gz", packed.getvalue())) as source:
+        found = list(source)
+    _, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # then the one is refused and the other read, and memory held a few pieces of it at most
+    assert ["line 1: has over 1048576 characters; cut it"] == [
+        str(row.error) for row in found if isinstance(row, BadRow)
+    ]
+    assert [2] == [row.line for row in found if isinstance(row, Row)]
+    assert most_bytes < 16_000_000
