@@ -2,11 +2,12 @@
 
     python -m benchmarks.priority [--seconds 15] [--rounds 2]
 
-One worker process on embedded servers, as in production. First the capacity: how many texts a second it works off, live
-ones with replies. Then live entries arrive one by one at half of that, at random (a Poisson process), alternately with
-no bulk at all and with a bulk inbox that another process keeps filled. Latency runs from the time at which an entry was
-due to be sent, late sending included, to its reply, which comes after the commit. Generator, Redis and Postgres share
-the CPUs with the worker. Also measured: what bulk got meanwhile.
+One worker process on embedded servers, as in production. First the capacity: how many bulk texts a second it works off,
+and how many live ones it answers when more arrive one by one than it can take. Then live entries arrive one by one at
+half of that, at random (a Poisson process), alternately with no bulk at all and with a bulk inbox that another process
+keeps filled. Latency runs from the time at which an entry was due to be sent, late sending included, to its reply,
+which comes after the commit. Generator, Redis and Postgres share the CPUs with the worker. Also measured: what bulk
+got meanwhile.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -38,6 +40,8 @@ from worker.pulse import workers
 TEXTS = 2_000
 BULK_KEPT = 2_000
 WARM_S = 3.0
+CAPACITY_S = 6.0
+FLOOD = 1.3
 ALLOWED_MORE_MS = 10.0
 LIMIT_S = 120.0
 
@@ -64,11 +68,10 @@ def _measured(
 ) -> dict[str, Any]:
     with redis.Redis.from_url(settings.redis_url) as client:
         _worked_off(settings, client, texts[:200], Lane.LIVE, worker)  # warm
-        capacity = {
-            lane.value: len(texts) / 2 / _worked_off(settings, client, texts[start::2], lane, worker)
-            for start, lane in enumerate(Lane)
-        }
-        rate = options.rate or capacity[Lane.LIVE.value] / 2
+        bulk_capacity = len(texts) / 2 / _worked_off(settings, client, texts[::2], Lane.BULK, worker)
+        flood = _live(settings, texts, FLOOD * bulk_capacity, CAPACITY_S, seed=99)
+        capacity = {"live": flood.answered_per_s(WARM_S, WARM_S + CAPACITY_S), "bulk": bulk_capacity}
+        rate = options.rate or capacity["live"] / 2
         print(f"capacity {capacity}, live {rate:.1f}/s")  # noqa: T201 - a command's output
         quiet, busy, bulk_rates = _Latencies(), _Latencies(), []
         for number in range(options.rounds):
@@ -96,6 +99,21 @@ def _measured(
     }
 
 
+@dataclass(frozen=True)
+class _Run:
+    """When entries were due and answered, and how late they were sent, in seconds from the start."""
+
+    due: list[float]
+    answered: list[float]
+    late: list[float]
+
+    def latencies(self, from_s: float) -> list[float]:
+        return [answered - due for due, answered in zip(self.due, self.answered, strict=True) if due >= from_s]
+
+    def answered_per_s(self, from_s: float, to_s: float) -> float:
+        return sum(from_s <= answered < to_s for answered in self.answered) / (to_s - from_s)
+
+
 class _Latencies:
     """Latencies of several phases, together and each."""
 
@@ -104,10 +122,10 @@ class _Latencies:
         self._late: list[float] = []
         self.each: list[dict[str, float]] = []
 
-    def add(self, measured: tuple[list[float], list[float]]) -> None:
-        latencies, late = measured
+    def add(self, run: _Run) -> None:
+        latencies = run.latencies(WARM_S)
         self._all += latencies
-        self._late += late
+        self._late += run.late
         self.each.append(_percentiles(latencies))
 
     @property
@@ -128,10 +146,8 @@ def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
     return {"entries": float(len(ordered))} | found
 
 
-def _live(
-    settings: Settings, texts: Sequence[str], rate: float, seconds: float, seed: int
-) -> tuple[list[float], list[float]]:
-    """Latencies of entries due after the warm-up, and how late they were sent, in seconds."""
+def _live(settings: Settings, texts: Sequence[str], rate: float, seconds: float, seed: int) -> _Run:
+    """Entries due at random for a warm-up and so many seconds, until the last has been answered."""
     random_ = random.Random(seed)  # noqa: S311 - arrival times, no secrets
     due: list[float] = []
     at_s = 0.0
@@ -154,8 +170,7 @@ def _live(
         reader.join()
     if len(answered) != len(due):
         sys.exit(f"{len(answered)} replies to {len(due)} entries: the measurement is worth nothing")
-    counted = [number for number, due_s in enumerate(due) if due_s >= WARM_S]
-    return [answered[number] - begun_s - due[number] for number in counted], [late[number] for number in counted]
+    return _Run(due, [answered[number] - begun_s for number in range(len(due))], late)
 
 
 def _receive(client: Any, stream: str, expected: int, answered: dict[int, float]) -> None:
@@ -202,10 +217,10 @@ def _keep_filled(url: str, prefix: str, stop: Any) -> None:
             stop.wait(0.5)
 
 
-def _add(client: Any, inbox: str, source: str, texts: Iterable[tuple[int, str]], **more: str) -> None:
+def _add(client: Any, inbox: str, source: str, texts: Iterable[tuple[int, str]]) -> None:
     pipeline = client.pipeline(transaction=False)
     for number, text in texts:
-        pipeline.xadd(inbox, {"id": str(number), "text": text, "source": source, **more})
+        pipeline.xadd(inbox, {"id": str(number), "text": text, "source": source})
     pipeline.execute()
 
 
@@ -242,8 +257,7 @@ def _worked_off(
     """Seconds from the first XADD until an inbox with all the texts is empty again."""
     inbox = settings.keys.inbox(lane)
     begun_s = time.perf_counter()
-    more = {"reply_to": f"{settings.keys.reply_prefix}capacity"} if lane is Lane.LIVE else {}
-    _add(client, inbox, f"capacity-{lane.value}", enumerate(texts), **more)
+    _add(client, inbox, "capacity", enumerate(texts))
     _until(lambda: not client.xlen(inbox), worker)
     return time.perf_counter() - begun_s
 
