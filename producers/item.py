@@ -70,6 +70,7 @@ class ItemOptions(AskOptions, total=False):
     reply_to: str | None
 
 
+_EXACT_FLOATS = 2**53  # above, two ids could become the same float
 _OPTIONAL = (
     "tasks", "created_at", "updated_at", "deadline", "reply_to", "meta", "model", "labels", "template",
 )  # fmt: skip
@@ -138,6 +139,17 @@ def _plain_text(name: str, value: object) -> str:
     raise EntryError(Code.BAD_VALUE, name, f"must be text, not {type(value).__name__}")
 
 
+def _id(name: str, value: object) -> str:
+    """An id as text; a column of whole numbers with a gap in it comes as floats from many tools."""
+    match value:
+        case float() if value.is_integer() and abs(value) < _EXACT_FLOATS:
+            return str(int(value))
+        case Decimal() if value.is_finite() and value == value.to_integral_value():
+            return str(int(value))
+        case _:
+            return _plain_text(name, value)
+
+
 def _tasks(name: str, value: object) -> str:
     if isinstance(value, str):
         return str(value)
@@ -190,6 +202,7 @@ def _json_default(value: object) -> Any:
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_json_default)
 _AS_TEXT: dict[str, Callable[[str, object], str]] = {
+    "id": _id,
     "tasks": _tasks,
     "created_at": _time,
     "updated_at": _time,

@@ -269,15 +269,18 @@ def _origin(origin: str | None, query: str | None, url_env: str | None) -> tuple
 
 
 def _print_end(record: Record, report: Mapping[str, Any] | None, as_json: bool) -> None:
+    """Some refused rows are in the nature of old data; when all of them are, the command has failed."""
+    progress = record.progress
     if as_json:
         _print_json(record.as_json())
-        return
-    if report is None:
-        said = f"{record.progress.enqueued:,} enqueued; `fenliu backfill resume {record.id}` waits and makes the report"
+    elif report is None:
+        said = f"{progress.enqueued:,} enqueued; `fenliu backfill resume {record.id}` waits and makes the report"
         typer.echo(f"backfill {record.id}: {said}")
-        return
-    for line in report_lines(record):
-        typer.echo(line)
+    else:
+        for line in report_lines(record):
+            typer.echo(line)
+    if progress.refused and not (progress.enqueued or progress.skipped):
+        raise typer.Exit(1)
 
 
 def _print_json(value: object) -> None:

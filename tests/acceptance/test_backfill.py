@@ -158,6 +158,15 @@ def test_a_pipe_of_gzip_is_read_and_looked_at(place: Place, fenliu: Fenliu) -> N
     assert 1 == fenliu("backfill", "resume", "1").returncode
 
 
+def test_a_backfill_of_which_every_row_is_refused_has_failed(fenliu: Fenliu, tmp_path: Path) -> None:
+    # Given a file whose ids are no ids, when it is poured in
+    path = tmp_path / "old.jsonl"
+    path.write_text('{"id": 1.5, "text": "好"}\n{"id": [], "text": "好"}\n')
+    done = fenliu("backfill", "start", str(path), "--json")
+    # then the command says so by its exit code too
+    assert (1, 2, 0) == (done.returncode, json.loads(done.stdout)["refused"], json.loads(done.stdout)["enqueued"])
+
+
 def test_a_terminal_gets_a_bar_with_rate_and_time_left(place: Place) -> None:
     # Given items, which have to be counted first, for somebody who watches
     with place.engine.begin() as connection:

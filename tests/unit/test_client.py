@@ -93,6 +93,11 @@ def test_unknown_values_keep_their_types_in_meta() -> None:
     assert "{" == fields_of(item | {"meta": "{", "stars": 5})["meta"]
 
 
+@pytest.mark.parametrize("number", [42.0, Decimal("42.00"), 42])
+def test_a_whole_number_is_an_id_however_a_tool_writes_it(number: object) -> None:
+    assert {"id": "42", "text": "好"} == fields_of({"id": number, "text": "好"})
+
+
 LOOP: dict[str, Any] = {}
 LOOP["self"] = LOOP
 
@@ -118,6 +123,10 @@ LOOP["self"] = LOOP
         ({"text": 5.0}, Code.BAD_VALUE, "text"),
         ({"text": b"bytes"}, Code.BAD_VALUE, "text"),
         ({"id": True}, Code.BAD_VALUE, "id"),
+        ({"id": 4.5}, Code.BAD_VALUE, "id"),
+        ({"id": float("nan")}, Code.BAD_VALUE, "id"),
+        ({"id": 2.0**53}, Code.BAD_VALUE, "id"),
+        ({"id": Decimal("sNaN")}, Code.BAD_VALUE, "id"),
         ({"text": "\ud800"}, Code.NOT_UTF8, "text"),
         ({"text": " \u3000\n"}, Code.EMPTY_FIELD, "text"),
         ({"text": "x" * 20_001}, Code.TOO_LONG, "text"),
