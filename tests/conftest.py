@@ -108,7 +108,7 @@ def _template(stack: TestStack) -> str:
 def settings(stack: TestStack, _template: str, tmp_path: Path) -> Iterator[Settings]:
     """Settings on a migrated database and a Redis prefix that are this test's alone."""
     name = f"test_{uuid.uuid4().hex[:12]}"
-    stack.sql(f"CREATE DATABASE {name} TEMPLATE {_template}")
+    stack.sql(f"CREATE DATABASE {name} TEMPLATE {_template} STRATEGY FILE_COPY")
     settings = Settings(
         home=tmp_path / "home", redis_url=stack.redis_url, database_url=stack.postgres.url_of(name), prefix=name
     )

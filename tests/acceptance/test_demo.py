@@ -60,7 +60,7 @@ def test_it_reports_on_every_item_also_after_a_crashed_one(stack: object, tmp_pa
     assert left is not None
     crashed.kill()
     crashed.wait()
-    assert ["supervisor", "redis", "postgres", "worker"] == living(left)
+    assert ["supervisor", "redis", "postgres", "worker", "beat"] == living(left)
 
     # When the demo is run again
     again = start(tmp_path, log)

@@ -133,6 +133,7 @@ OTHER_CHANGES = (
     "UPDATE predictions SET created_at = created_at - interval '1 hour', score = score / 2 WHERE item_id = :item_id",
     "DELETE FROM items",
     "TRUNCATE items CASCADE",
+    "TRUNCATE items, rollup_sentiment, rollup_routing, rollup_throughput, rollup_latency CASCADE",
     "SELECT rollup_rebuild()",
 )
 RARE = 3
