@@ -30,6 +30,7 @@ from benchmarks.stack import running_worker, scratch_stack, until
 from benchmarks.texts import distinct_texts
 from producers.client import Client
 from schemas.database import make_engine
+from schemas.names import Lane
 from schemas.settings import Settings, cpu_quota
 from worker.inference.classifier import Classifier
 from worker.inference.folder import find, model_homes
@@ -106,13 +107,19 @@ def _through_the_pipeline(settings: Settings, texts: Sequence[str], number: int)
 
 
 def worked_off(
-    settings: Settings, client: redis.Redis, worker: subprocess.Popen[bytes], texts: Sequence[str], source: str
+    settings: Settings,
+    client: redis.Redis,
+    worker: subprocess.Popen[bytes],
+    texts: Sequence[str],
+    source: str,
+    *,
+    lane: Lane = Lane.LIVE,
 ) -> float:
     """Seconds from the first XADD of these texts until the inboxes are empty again, all committed."""
     streams = list(settings.keys.inboxes.values())
     with Client.from_settings(settings) as sender:
         started = time.perf_counter()
-        sender.enqueue_many({"id": str(n), "text": text, "source": source} for n, text in enumerate(texts))
+        sender.enqueue_many(({"id": str(n), "text": text, "source": source} for n, text in enumerate(texts)), lane=lane)
         until(lambda: not any(client.xlen(key) for key in streams), worker)
         return time.perf_counter() - started
 

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -30,12 +30,12 @@ import redis
 from sqlalchemy import text as sql
 
 from benchmarks.machine import write_result
-from benchmarks.stack import scratch_stack
+from benchmarks.pipeline import worked_off
+from benchmarks.stack import running_worker, scratch_stack, until
 from benchmarks.texts import distinct_texts
 from schemas.database import make_engine
 from schemas.names import Keys, Lane
 from schemas.settings import Settings, cpu_quota
-from worker.pulse import workers
 
 TEXTS = 2_000
 BULK_KEPT = 2_000
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--dry", action="store_true", help="print the result instead of writing it")
     options = parser.parse_args(arguments)
     texts = distinct_texts(TEXTS)
-    with scratch_stack() as settings, _worker(settings) as worker:
+    with scratch_stack() as settings, running_worker(settings) as worker:
         result = _measured(settings, worker, texts, options)
     if options.dry:
         print(result)  # noqa: T201 - a command's output
@@ -67,8 +67,9 @@ def _measured(
     settings: Settings, worker: subprocess.Popen[bytes], texts: Sequence[str], options: argparse.Namespace
 ) -> dict[str, Any]:
     with redis.Redis.from_url(settings.redis_url) as client:
-        _worked_off(settings, client, texts[:200], Lane.LIVE, worker)  # warm
-        bulk_capacity = len(texts) / 2 / _worked_off(settings, client, texts[::2], Lane.BULK, worker)
+        worked_off(settings, client, worker, texts[:200], "capacity")  # warm
+        half = texts[::2]
+        bulk_capacity = len(half) / worked_off(settings, client, worker, half, "capacity", lane=Lane.BULK)
         flood = _live(settings, texts, FLOOD * bulk_capacity, CAPACITY_S, seed=99)
         capacity = {"live": flood.answered_per_s(WARM_S, WARM_S + CAPACITY_S), "bulk": bulk_capacity}
         rate = options.rate or capacity["live"] / 2
@@ -81,7 +82,7 @@ def _measured(
                 begun_s = time.perf_counter()
                 busy.add(_live(settings, texts, rate, options.seconds, number))
                 bulk_rates.append((_bulk_done(settings) - before) / (time.perf_counter() - begun_s))
-            _until(lambda: not any(client.xlen(key) for key in settings.keys.inboxes.values()), worker)
+            until(lambda: not any(client.xlen(key) for key in settings.keys.inboxes.values()), worker)
             print(f"round {number + 1}: quiet {quiet.last}, with backfill {busy.last}")  # noqa: T201
     allowed_ms = settings.bulk_batch_ms + ALLOWED_MORE_MS
     difference_ms = busy.summary()["p99_ms"] - quiet.summary()["p99_ms"]
@@ -231,43 +232,6 @@ def _bulk_done(settings: Settings) -> int:
             return int(connection.execute(sql("SELECT count(*) FROM items WHERE source = 'bulk'")).scalar_one())
     finally:
         engine.dispose()
-
-
-@contextmanager
-def _worker(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    environment = os.environ | {
-        "FENLIU_HOME": str(settings.home),
-        "FENLIU_REDIS_URL": settings.redis_url,
-        "FENLIU_DATABASE_URL": settings.database_url,
-        "FENLIU_LOG_LEVEL": "WARNING",
-    }
-    worker = subprocess.Popen([sys.executable, "-m", "fenliu", "worker"], env=environment)
-    try:
-        with redis.Redis.from_url(settings.redis_url) as client:
-            _until(lambda: bool(workers(client, settings.keys)), worker)
-        yield worker
-    finally:
-        worker.terminate()
-        worker.wait(60)
-
-
-def _worked_off(
-    settings: Settings, client: Any, texts: Sequence[str], lane: Lane, worker: subprocess.Popen[bytes]
-) -> float:
-    """Seconds from the first XADD until an inbox with all the texts is empty again."""
-    inbox = settings.keys.inbox(lane)
-    begun_s = time.perf_counter()
-    _add(client, inbox, "capacity", enumerate(texts))
-    _until(lambda: not client.xlen(inbox), worker)
-    return time.perf_counter() - begun_s
-
-
-def _until(condition: Callable[[], bool], worker: subprocess.Popen[bytes]) -> None:
-    until_s = time.monotonic() + LIMIT_S
-    while not condition():
-        if worker.poll() is not None or time.monotonic() > until_s:
-            sys.exit("the worker ended or is stuck: nothing was measured")
-        time.sleep(0.02)
 
 
 if __name__ == "__main__":
