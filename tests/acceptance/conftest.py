@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,12 @@ from schemas.names import GROUP, Lane
 from schemas.routes import read_routes_file
 from schemas.settings import Settings
 from tests.conftest import ROOT, environment, fenliu_command
+from tests.waiting import wait_for
 from worker import processes, routes
 from worker.migrate import migrate
 from worker.servers import PostgresServer, RedisServer, make_sockets_folder, remove_sockets_folder
 
 SAMPLE_ROUTES = ROOT / "producers" / "sample" / "routes.yaml"
-
-
-def wait_for(condition: Callable[[], bool], limit_s: float, what: str) -> None:
-    """Poll until `condition` holds; fail with `what` after `limit_s`."""
-    until = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < until, f"not within {limit_s:.0f} s: {what}"
-        time.sleep(0.05)
 
 
 @dataclass

@@ -23,9 +23,10 @@ from typer.testing import CliRunner
 from producers.backfill.cli import app
 from schemas.names import Lane
 from schemas.settings import Settings
-from tests.acceptance.conftest import Place, Servers, wait_for
+from tests.acceptance.conftest import Place, Servers
 from tests.conftest import ROOT, Fenliu, environment, fenliu_command
 from tests.integration.backfills import bulk, ids
+from tests.waiting import wait_for
 
 ROWS = 20_000
 

@@ -6,7 +6,8 @@ import signal
 import time
 
 from schemas.names import GROUP, Lane
-from tests.acceptance.conftest import Place, Servers, wait_for
+from tests.acceptance.conftest import Place, Servers
+from tests.waiting import wait_for
 
 ITEMS = 5_000
 TICKETS = ITEMS // 10

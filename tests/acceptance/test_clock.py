@@ -14,8 +14,9 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from tests.acceptance.conftest import Place, Servers, wait_for
+from tests.acceptance.conftest import Place, Servers
 from tests.conftest import ROOT, environment, fenliu_command
+from tests.waiting import wait_for
 
 ROWS = 300
 TICK = {"FENLIU_TICK_S": "0.5"}

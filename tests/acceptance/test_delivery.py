@@ -8,9 +8,10 @@ from typing import Any
 from schemas.errors import DatabaseUnavailableError
 from schemas.names import ADVISORY_LOCK_RELAY
 from schemas.signature import verify
-from tests.acceptance.conftest import Place, Servers, wait_for
+from tests.acceptance.conftest import Place, Servers
 from tests.integration.receiver import Receiver, accept
 from tests.integration.relaying import add_webhook, assign, quick, relaying, stream_of, through
+from tests.waiting import wait_for
 from worker.desk import tickets
 
 SECRET = "whsec_acceptance"

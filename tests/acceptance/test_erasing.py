@@ -6,9 +6,10 @@ import signal
 import subprocess
 
 from schemas.names import Lane
-from tests.acceptance.conftest import Place, wait_for
+from tests.acceptance.conftest import Place
 from tests.conftest import ROOT, environment, fenliu_command
 from tests.integration.stored import keys_with, tables_with
+from tests.waiting import wait_for
 
 SECRET = "我住在幸福路十二号"
 LONG = "快递三天了还没有到，物流信息一直不更新，客服也不回复。" * 300

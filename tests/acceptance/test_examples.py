@@ -20,9 +20,9 @@ import sqlalchemy
 from schemas.database import make_engine
 from schemas.settings import Settings
 from schemas.stack import connected
-from tests.acceptance.conftest import wait_for
 from tests.acceptance.test_docs import FENLIU, REDIS_CLI, _blocks
 from tests.conftest import ROOT, fenliu_command
+from tests.waiting import wait_for
 
 PAGE = "docs/integrations.md"
 

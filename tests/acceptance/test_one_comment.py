@@ -12,8 +12,9 @@ import pytest
 
 from schemas.fields import MAX_TEXT_CHARS
 from schemas.names import Lane
-from tests.acceptance.conftest import Place, wait_for
+from tests.acceptance.conftest import Place
 from tests.conftest import ROOT, environment, fenliu_command
+from tests.waiting import wait_for
 
 
 def _current(place: Place, item_id: str) -> dict[str, str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.acceptance.conftest import SAMPLE_ROUTES, Place, wait_for
+from tests.acceptance.conftest import SAMPLE_ROUTES, Place
 from tests.conftest import Fenliu
+from tests.waiting import wait_for
 
 LATE = "快递三天没更新了，物流太慢"
 VIP = """\

@@ -21,8 +21,9 @@ import pytest
 from benchmarks.texts import distinct_texts
 from schemas.labels import label_set
 from schemas.names import Lane
-from tests.acceptance.conftest import Place, wait_for
+from tests.acceptance.conftest import Place
 from tests.conftest import ROOT, environment, fenliu_command
+from tests.waiting import wait_for
 from worker.desk import keys
 from worker.desk.keys import Scope
 from worker.inference.classifier import Classifier, Job

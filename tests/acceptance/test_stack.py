@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from schemas.settings import Settings
 from schemas.stack import Stack, read_stack, running_stack, stack_file
 from tests.conftest import ROOT, environment, fenliu_command
 from tests.models import Home as Models
+from tests.waiting import wait_for
 from worker.processes import record
 
 DEEP = "一个 很深的 folder with spaces/" * 4
@@ -104,13 +105,6 @@ def stacks(stack: object) -> Iterator[Stacks]:
         stacks.end()
 
 
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    until = time.monotonic() + START_S
-    while not condition():
-        assert time.monotonic() < until, what
-        time.sleep(0.1)
-
-
 def alive(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
@@ -139,7 +133,7 @@ def test_up_serves_until_down_and_keeps_what_it_was_given(stacks: Stacks) -> Non
     assert {"FENLIU_REDIS_URL", "FENLIU_DATABASE_URL"} == urls.keys()
     with redis.Redis.from_url(urls["FENLIU_REDIS_URL"]) as client:
         client.xadd("fenliu:inbox:live", {"id": "42", "source": "shop", "text": "物流太慢了"})
-        eventually(lambda: client.xlen("fenliu:inbox:live") == 0, "the entry is classified")
+        wait_for(lambda: client.xlen("fenliu:inbox:live") == 0, START_S, "the entry is classified")
         assert "yes" == client.config_get("appendonly")["appendonly"]
     assert 1 == query(urls["FENLIU_DATABASE_URL"], "SELECT count(*) FROM items WHERE source = 'shop'")
     status = stacks.status()
@@ -170,7 +164,7 @@ def test_up_serves_until_down_and_keeps_what_it_was_given(stacks: Stacks) -> Non
 def test_what_dies_is_started_again(stacks: Stacks) -> None:
     # Given a stack in the foreground
     up = stacks.begin("up")
-    eventually(lambda: running_stack(stacks.home) is not None or up.poll() is not None, "the stack is ready")
+    wait_for(lambda: running_stack(stacks.home) is not None or up.poll() is not None, START_S, "the stack is ready")
     assert up.poll() is None, up.communicate()
     before = stacks.pids()
 
@@ -179,12 +173,14 @@ def test_what_dies_is_started_again(stacks: Stacks) -> None:
         os.kill(before[name], signal.SIGKILL)
 
     # Then all come back, and work goes on
-    eventually(lambda: all(pid != before[name] for name, pid in stacks.pids().items() if name != "supervisor"), "back")
+    wait_for(
+        lambda: all(pid != before[name] for name, pid in stacks.pids().items() if name != "supervisor"), START_S, "back"
+    )
     url = stacks.urls()["FENLIU_REDIS_URL"]
-    eventually(lambda: bool(_pinged(url)), "Redis answers")
+    wait_for(lambda: bool(_pinged(url)), START_S, "Redis answers")
     with redis.Redis.from_url(url) as client:
         client.xadd("fenliu:inbox:live", {"id": "1", "text": "很好"})
-        eventually(lambda: client.xlen("fenliu:inbox:live") == 0, "the entry is classified")
+        wait_for(lambda: client.xlen("fenliu:inbox:live") == 0, START_S, "the entry is classified")
 
     # When it gets Ctrl-C, then it drains and ends well
     pids = stacks.pids()
@@ -210,13 +206,13 @@ def test_a_crash_leaves_nothing_in_the_way(stacks: Stacks) -> None:
     assert 0 == stacks.run("up", "--detach").returncode
     first = stacks.pids()
     os.kill(first["supervisor"], signal.SIGKILL)
-    eventually(lambda: not alive(first["supervisor"]), "the supervisor is gone")
+    wait_for(lambda: not alive(first["supervisor"]), START_S, "the supervisor is gone")
     assert 1 == stacks.run("env").returncode
 
     # When two start it again at once
     both = stacks.begin("up"), stacks.begin("up")
-    eventually(lambda: sum(process.poll() is None for process in both) == 1, "one gives way")
-    eventually(lambda: running_stack(stacks.home) is not None, "the other is ready")
+    wait_for(lambda: sum(process.poll() is None for process in both) == 1, START_S, "one gives way")
+    wait_for(lambda: running_stack(stacks.home) is not None, START_S, "the other is ready")
 
     # Then that one works, and what was left of the first is gone
     second = stacks.pids()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -137,13 +136,6 @@ class FixedPace(Pace):
 def add(client: Any, settings: Settings, names: Sequence[str], lane: Lane = Lane.LIVE, **fields: str) -> None:
     for name in names:
         client.xadd(settings.keys.inbox(lane), {"id": name, "text": "好", **fields})
-
-
-def wait_for(condition: Callable[[], bool], limit_s: float = 20) -> None:
-    until = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < until, "what should have happened did not"
-        time.sleep(0.01)
 
 
 def left(client: Any, settings: Settings) -> tuple[int, int]:

@@ -6,7 +6,6 @@ import json
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -122,11 +121,3 @@ class Receiver:
     def told(self) -> list[tuple[str, str]]:
         """Item and team of each request, in order of arrival."""
         return [(each.content["item_id"], each.content["team"]) for each in list(self.requests)]
-
-
-def wait_for(condition: Callable[[], bool], what: str, limit_s: float = 30.0) -> None:
-    """Poll until `condition` holds; fail with `what` after `limit_s`."""
-    until = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < until, f"not within {limit_s:.0f} s: {what}"
-        time.sleep(0.01)

@@ -14,7 +14,8 @@ from schemas.errors import Code, DatabaseUnavailableError, RowRefusedError
 from schemas.messages import RawEntry
 from schemas.names import Lane
 from schemas.settings import Settings
-from tests.integration.collecting import Harness, add, left, wait_for
+from tests.integration.collecting import Harness, add, left
+from tests.waiting import wait_for
 from worker.inbox import Inbox
 from worker.outcome import Dead, Done, Outcome
 

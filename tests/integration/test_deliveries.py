@@ -13,8 +13,9 @@ from sqlalchemy import Engine, text
 from schemas.errors import WebhookError
 from schemas.names import DeliveryState
 from schemas.settings import Settings
-from tests.integration.receiver import Receiver, Request, accept, wait_for
+from tests.integration.receiver import Receiver, Request, accept
 from tests.integration.relaying import add_webhook, assign, make_relay, one, quick, relaying, stream_of, through
+from tests.waiting import wait_for
 from worker.desk import deliveries as desk
 from worker.desk import webhooks as webhooks_desk
 from worker.desk.deliveries import Filter
@@ -46,7 +47,7 @@ def test_a_call_that_fails_is_made_again_with_the_same_key(engine: Engine, setti
     with Receiver(failing(3)) as receiver, relaying(quick(settings)) as relay:
         webhook_id = add_webhook(engine, receiver.url())
         assign(engine, "42", "billing")
-        wait_for(lambda: through(engine), "delivered")
+        wait_for(lambda: through(engine), 30, "delivered")
     assert 4 == len(receiver.requests)
     assert 1 == len({each.key for each in receiver.requests}) == len({each.body for each in receiver.requests})
     [delivery] = desk.find(engine, Filter(webhook_id=webhook_id))
@@ -66,7 +67,7 @@ def test_after_the_last_attempt_it_has_failed_and_the_next_one_of_the_item_follo
     with Receiver(refuses_billing) as receiver, relaying(quick(settings, webhook_attempts=3)):
         add_webhook(engine, receiver.url())
         assign(engine, "42", "billing", "returns")
-        wait_for(lambda: through(engine), "all tried")
+        wait_for(lambda: through(engine), 30, "all tried")
     assert [("42", "billing")] * 3 + [("42", "returns")] == receiver.told()
     assert [(3, 400, "the receiver answered 400")] == failed(engine)
 
@@ -75,7 +76,7 @@ def test_a_receiver_that_is_gone_is_not_asked_again(engine: Engine, settings: Se
     with Receiver(failing(1, 410)) as receiver, relaying(quick(settings)):
         add_webhook(engine, receiver.url())
         assign(engine, "42", "billing")
-        wait_for(lambda: through(engine), "tried")
+        wait_for(lambda: through(engine), 30, "tried")
     assert 1 == len(receiver.requests)
     assert [(1, 410, "410: the receiver is gone for good")] == failed(engine)
 
@@ -89,6 +90,7 @@ def test_the_time_of_the_next_attempt_outlives_the_relay(engine: Engine, setting
         with relaying(hour):
             wait_for(
                 lambda: 1 == one(engine, "SELECT coalesce(max(attempts), 0) FROM deliveries WHERE webhook_id > 0"),
+                30,
                 "tried",
             )
         due_s = one(
@@ -98,7 +100,7 @@ def test_the_time_of_the_next_attempt_outlives_the_relay(engine: Engine, setting
         # when another relay runs, then it leaves it alone
         assign(engine, "43", "billing")
         with relaying(hour):
-            wait_for(lambda: 2 == len(receiver.requests), "the other one tried")
+            wait_for(lambda: 2 == len(receiver.requests), 30, "the other one tried")
         assert ["42", "43"] == [item for item, _ in receiver.told()]
 
 
@@ -112,7 +114,7 @@ def test_a_receiver_that_hangs_holds_up_nobody_else_nor_the_end(engine: Engine, 
             assign(engine, str(number), "billing")
         relay = make_relay(settings)
         relay.start()
-        wait_for(lambda: 20 == relay.tally.calls_delivered, "the healthy one has all")
+        wait_for(lambda: 20 == relay.tally.calls_delivered, 30, "the healthy one has all")
         # when the relay ends, then it waits for no answer, and what ran is made again
         relay.stop()
         relay.join(10)
@@ -120,7 +122,7 @@ def test_a_receiver_that_hangs_holds_up_nobody_else_nor_the_end(engine: Engine, 
         assert 1 == len(hanging.requests)
         hanging.behave = accept
         with relaying(settings):
-            wait_for(lambda: through(engine), "all delivered")
+            wait_for(lambda: through(engine), 30, "all delivered")
     assert hanging.requests[0].key == hanging.requests[1].key
     assert 21 == len(hanging.requests)
     assert 20 == len(healthy.requests)
@@ -146,7 +148,7 @@ def test_a_webhook_gets_several_calls_at_once_but_one_of_an_item(engine: Engine,
         for number in range(10):
             assign(engine, str(number), "a", "b", "c")
         with relaying(quick(settings)):
-            wait_for(lambda: through(engine), "all delivered")
+            wait_for(lambda: through(engine), 30, "all delivered")
     assert 30 == len(receiver.requests)
     assert 2 <= most[0] <= 4
 
@@ -155,7 +157,7 @@ def test_a_private_address_is_refused_when_it_comes_to_it(engine: Engine, settin
     with Receiver() as receiver, relaying(quick(settings, webhook_allow_private=False, webhook_attempts=1)):
         add_webhook(engine, receiver.url())
         assign(engine, "42", "billing")
-        wait_for(lambda: through(engine), "tried")
+        wait_for(lambda: through(engine), 30, "tried")
     assert [] == receiver.requests
     [(_, _, error)] = failed(engine)
     assert "127.0.0.1 is no public address" in str(error)
@@ -172,14 +174,14 @@ def test_what_failed_is_replayed_in_order(engine: Engine, redis_client: Any, set
         for item in ("1", "2"):
             assign(engine, item, "a", "b", "c")
         with relaying(settings):
-            wait_for(lambda: through(engine), "all tried")
+            wait_for(lambda: through(engine), 30, "all tried")
             keys = [each.key for each in receiver.requests]
             receiver.requests.clear()
             receiver.behave = accept
             # when what failed is replayed
             assert 0 == desk.replay(engine, Filter(state=DeliveryState.FAILED, webhook_id=webhook_id + 1))
             assert 6 == desk.replay(engine, Filter(state=DeliveryState.FAILED, webhook_id=webhook_id))
-            wait_for(lambda: through(engine), "delivered")
+            wait_for(lambda: through(engine), 30, "delivered")
     # then the receiver has all of them, in order for each item, with the keys of the first time
     for item in ("1", "2"):
         assert ["a", "b", "c"] == [team for told, team in receiver.told() if told == item]
@@ -190,7 +192,7 @@ def test_what_failed_is_replayed_in_order(engine: Engine, redis_client: Any, set
     stream_ids = [each.id for each in desk.find(engine, Filter(team="a")) if each.webhook_id is None]
     assert 2 == desk.replay(engine, Filter(ids=stream_ids))
     with relaying(settings):
-        wait_for(lambda: through(engine), "delivered again")
+        wait_for(lambda: through(engine), 30, "delivered again")
     assert 4 == len(stream_of(redis_client, settings, "a"))
 
 
@@ -199,15 +201,15 @@ def test_disabling_gives_up_what_waits_and_enabling_lets_it_be_replayed(engine: 
     with Receiver(failing(1)) as receiver, relaying(settings):
         webhook_id = add_webhook(engine, receiver.url())
         assign(engine, "42", "billing", "returns")
-        wait_for(lambda: 1 == attempts(engine), "tried once")
+        wait_for(lambda: 1 == attempts(engine), 30, "tried once")
         assert 2 == webhooks_desk.disable(engine, webhook_id)
-        wait_for(lambda: through(engine), "nothing waits")
+        wait_for(lambda: through(engine), 30, "nothing waits")
         assert 0 == desk.replay(engine, Filter(state=DeliveryState.FAILED))
         assign(engine, "43", "billing")
-        wait_for(lambda: through(engine), "nothing waits")
+        wait_for(lambda: through(engine), 30, "nothing waits")
         webhooks_desk.enable(engine, webhook_id)
         assert 2 == desk.replay(engine, Filter(state=DeliveryState.FAILED))
-        wait_for(lambda: through(engine), "delivered")
+        wait_for(lambda: through(engine), 30, "delivered")
     assert [("42", "billing"), ("42", "billing"), ("42", "returns")] == receiver.told()
 
 
@@ -216,9 +218,9 @@ def test_removing_a_webhook_lets_its_announcements_be_through(engine: Engine, se
     with Receiver(lambda request: request.answer(500)) as receiver, relaying(settings):
         webhook_id = add_webhook(engine, receiver.url())
         assign(engine, "42", "billing")
-        wait_for(lambda: 1 == attempts(engine), "tried once")
+        wait_for(lambda: 1 == attempts(engine), 30, "tried once")
         webhooks_desk.remove(engine, webhook_id)
-        wait_for(lambda: through(engine), "through")
+        wait_for(lambda: through(engine), 30, "through")
     assert [None] == [each.webhook_id for each in desk.find(engine, Filter())]
     with pytest.raises(WebhookError, match="there is no webhook"):
         webhooks_desk.remove(engine, webhook_id)
@@ -233,7 +235,7 @@ def test_only_what_everybody_got_is_pruned(engine: Engine, settings: Settings) -
             assign(engine, str(number), "a")
         assign(engine, "failed", "b")
         with relaying(settings):
-            wait_for(lambda: through(engine), "all tried")
+            wait_for(lambda: through(engine), 30, "all tried")
     assign(engine, "waiting", "a")
     # When the old ones are pruned, there are none; then those that were delivered go, with their deliveries
     assert 0 == prune(engine, Ages(announcements=timedelta(hours=1)))["outbox"]

@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 from schemas.settings import Settings
 from schemas.signature import verify
 from tests.conftest import Fenliu
-from tests.integration.receiver import Receiver, wait_for
+from tests.integration.receiver import Receiver
 from tests.integration.relaying import add_webhook, assign, quick, relaying, through
+from tests.waiting import wait_for
 from worker.cli import deliveries, webhooks
 
 Run = Callable[..., Result]
@@ -98,7 +99,7 @@ def test_deliveries_are_listed_and_replayed(run: Run, engine: Engine, settings: 
         webhook_id = add_webhook(engine, receiver.url(), "billing")
         assign(engine, "42", "billing", "returns")
         with relaying(quick(settings, webhook_attempts=1)):
-            wait_for(lambda: through(engine), "all tried")
+            wait_for(lambda: through(engine), 30, "all tried")
     options = ("--state", "failed", "--team", "billing", "--webhook", str(webhook_id), "--json")
     [listed] = [json.loads(line) for line in run(deliveries, "list", *options).stdout.splitlines()]
     assert ("42", "failed", 1, 400, "the receiver answered 400") == tuple(

@@ -15,8 +15,9 @@ import sqlalchemy
 from schemas.messages import RawEntry
 from schemas.names import Lane
 from schemas.settings import Settings
-from tests.integration.collecting import FixedPace, Harness, add, left, wait_for
+from tests.integration.collecting import FixedPace, Harness, add, left
 from tests.models import Home
+from tests.waiting import wait_for
 from worker.draft import Draft
 from worker.inbox import Inbox
 from worker.inference.classifier import Classifier

@@ -16,8 +16,9 @@ from sqlalchemy.exc import DBAPIError
 from schemas.names import ADVISORY_LOCK_RELAY
 from schemas.settings import Settings
 from tests.integration.outcomes import NOON, ticket
-from tests.integration.receiver import Receiver, Request, wait_for
+from tests.integration.receiver import Receiver, Request
 from tests.integration.relaying import add_webhook, assign, make_relay, one, quick, relaying, stream_of, through
+from tests.waiting import wait_for
 from worker.relay.lead import Lead
 from worker.relay.streams import Streams
 from worker.relay.webhook import Caller
@@ -42,7 +43,7 @@ def test_a_team_hears_of_its_ticket_on_its_stream(engine: Engine, redis_client: 
     assign(engine, "42", "billing", "returns")
     # when the relay runs
     with relaying(settings) as relay:
-        wait_for(lambda: through(engine), "all delivered")
+        wait_for(lambda: through(engine), 30, "all delivered")
     # then each team has it, as flat strings, with the other team and a number that grows
     [first], [second] = stream_of(redis_client, settings, "billing"), stream_of(redis_client, settings, "returns")
     assert ("assigned", "shop", "42", "billing", "", "0.8") == tuple(
@@ -62,7 +63,7 @@ def test_a_ticket_that_stays_with_its_team_is_announced_once(
     # Scored again by another version of the model, too.
     Sink(engine).write([ticket("42", 9, "billing", version="2", score=0.99)], NOON)
     with relaying(settings):
-        wait_for(lambda: through(engine), "all delivered")
+        wait_for(lambda: through(engine), 30, "all delivered")
     assert ["42"] == [each["item_id"] for each in stream_of(redis_client, settings, "billing")]
 
 
@@ -70,7 +71,7 @@ def test_a_stream_keeps_about_as_many_entries_as_it_may(engine: Engine, redis_cl
     settings = quick(settings, team_max_entries=100)
     Sink(engine).write([ticket(str(number), 0, "billing") for number in range(1_200)], NOON)
     with relaying(settings):
-        wait_for(lambda: through(engine), "all delivered")
+        wait_for(lambda: through(engine), 30, "all delivered")
     # Redis trims whole nodes of its tree, of 100 entries.
     assert 100 <= redis_client.xlen(settings.keys.team("billing")) <= 300
 
@@ -83,7 +84,7 @@ def test_webhooks_of_the_team_and_of_all_teams_are_called_and_no_others(engine: 
         with engine.begin() as connection:
             connection.execute(text("UPDATE webhooks SET enabled = false WHERE id = :id"), {"id": disabled})
         assign(engine, "42", "billing", "returns")
-        wait_for(lambda: through(engine), "all delivered")
+        wait_for(lambda: through(engine), 30, "all delivered")
     paths = sorted((each.path, each.content["team"]) for each in receiver.requests)
     assert [("/all", "billing"), ("/all", "returns"), ("/billing", "billing")] == paths
 
@@ -123,7 +124,7 @@ def test_each_receiver_hears_of_an_item_in_order_whatever_fails(
                     assign(engine, item, rng.choice(["x", "y", "z"]), first_s=step)
                 if step % 3 == 2:
                     end_leader(engine)
-            wait_for(lambda: through(engine), "all delivered", 60)
+            wait_for(lambda: through(engine), 60, "all delivered")
 
     # then every receiver has heard all of each item at least once, none before its predecessor
     with engine.connect() as connection:
@@ -144,17 +145,17 @@ def test_one_relay_delivers_and_another_takes_over(engine: Engine, redis_client:
     # Given two relays
     settings = quick(settings)
     with relaying(settings) as first, relaying(settings) as second:
-        wait_for(lambda: first.tally.leads or second.tally.leads, "a leader")
+        wait_for(lambda: first.tally.leads or second.tally.leads, 30, "a leader")
         assert 1 == one(engine, LEADS + HERE, key=OBJID)
         leader, follower = (first, second) if first.tally.leads else (second, first)
         assign(engine, "1", "billing")
-        wait_for(lambda: through(engine), "delivered")
+        wait_for(lambda: through(engine), 30, "delivered")
         # when the one that leads ends
         leader.stop()
         leader.join(10)
         # then the other goes on, and each ticket was announced once
         assign(engine, "2", "billing")
-        wait_for(lambda: through(engine), "delivered by the other")
+        wait_for(lambda: through(engine), 30, "delivered by the other")
         assert follower.tally.leads
         assert (1, 1) == (leader.tally.stream_entries, follower.tally.stream_entries)
     assert ["1", "2"] == [each["item_id"] for each in stream_of(redis_client, settings, "billing")]
@@ -165,7 +166,7 @@ def test_a_leader_that_is_frozen_loses_the_lead(engine: Engine) -> None:
     with Lead(engine, 0.2) as frozen, Lead(engine, 60.0) as next_one:
         assert frozen.take()
         # then another one gets the lead, and the first one cannot write what it had in mind
-        wait_for(next_one.take, "the lead is taken over")
+        wait_for(next_one.take, 30, "the lead is taken over")
         with pytest.raises(DBAPIError):
             frozen.connection.execute(text("SELECT 1"))
 
@@ -188,7 +189,7 @@ def test_a_leader_that_dies_between_adding_and_marking_says_it_twice_and_never_l
     monkeypatch.setattr(Streams, "_add", add_and_die)
     assign(engine, "42", "billing")
     with relaying(settings):
-        wait_for(lambda: through(engine), "all delivered")
+        wait_for(lambda: through(engine), 30, "all delivered")
     # Then it is there twice, with the same id
     first, second = stream_of(redis_client, settings, "billing")
     assert first == second
@@ -202,7 +203,7 @@ def test_a_key_that_is_no_stream_fails_for_its_team_alone(
     assign(engine, "1", "billing")
     assign(engine, "2", "returns")
     with relaying(settings):
-        wait_for(lambda: through(engine), "all tried")
+        wait_for(lambda: through(engine), 30, "all tried")
     assert ["2"] == [each["item_id"] for each in stream_of(redis_client, settings, "returns")]
     with engine.connect() as connection:
         [(attempts, error)] = connection.execute(
@@ -228,7 +229,7 @@ def test_an_idle_relay_does_not_spin(engine: Engine, settings: Settings) -> None
 
         relay._round = counted  # type: ignore[method-assign]
         relay.start()
-        wait_for(lambda: 1 == one(engine, "SELECT coalesce(max(attempts), 0) FROM deliveries"), "tried")
+        wait_for(lambda: 1 == one(engine, "SELECT coalesce(max(attempts), 0) FROM deliveries"), 30, "tried")
         # when there is nothing more to do, then it rests until it is asked to end, and does so at once
         done = len(rounds)
         relay.stop()
@@ -250,5 +251,5 @@ def test_a_relay_goes_on_after_a_fault_of_its_own(engine: Engine, redis_client: 
     with Receiver() as receiver, relaying(settings, caller):
         add_webhook(engine, receiver.url())
         assign(engine, "42", "billing")
-        wait_for(lambda: through(engine), "delivered all the same")
+        wait_for(lambda: through(engine), 30, "delivered all the same")
     assert [("42", "billing")] == receiver.told()

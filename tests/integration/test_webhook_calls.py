@@ -21,7 +21,8 @@ from schemas.names import DeliveryState
 from schemas.settings import Settings
 from schemas.signature import verify
 from tests.conftest import ROOT, environment
-from tests.integration.receiver import Receiver, Request, wait_for
+from tests.integration.receiver import Receiver, Request
+from tests.waiting import wait_for
 from worker.relay.guard import Resolve
 from worker.relay.webhook import Answer, Call, Caller
 
@@ -278,7 +279,7 @@ def test_the_receiver_in_the_docs_takes_what_is_genuine_and_nothing_else(tmp_pat
     try:
         url = f"http://127.0.0.1:{port}/tickets"
         patient = HERE.model_copy(update={"webhook_timeout_s": 20.0})
-        wait_for(lambda: call(url, patient).status_code is not None, "it listens")
+        wait_for(lambda: call(url, patient).status_code is not None, 30, "it listens")
         # when it is called again with the same key, and once by somebody else
         assert 204 == call(url, patient).status_code
         assert 401 == call(url, patient, secret="whsec_other").status_code
