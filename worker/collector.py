@@ -111,7 +111,7 @@ class Collector(threading.Thread):
         try:
             self._submit(run)
         except RuntimeError as error:  # the pool has been shut down under us
-            self._held.remove(entries)
+            self._held.let_go(entries)
             self._free.release(taken)
             self._inbox.give_back(entries)
             log.warning("pool_closed", reason=str(error))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from schemas.messages import RawEntry
 from schemas.names import Lane
@@ -19,6 +19,7 @@ class Held:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._refreshing = threading.Lock()
         self._entries: dict[tuple[Lane, str], RawEntry] = {}
         self._in_model_since: dict[int, float] = {}
 
@@ -32,6 +33,19 @@ class Held:
         with self._lock:
             for entry in entries:
                 self._entries.pop((entry.lane, entry.entry_id), None)
+
+    def refresh(self, refresh: Callable[[Sequence[RawEntry]], object]) -> int:
+        """Refresh all that is in hand; how many that is."""
+        with self._refreshing:
+            entries = self.entries()
+            if entries:
+                refresh(entries)
+            return len(entries)
+
+    def let_go(self, entries: Sequence[RawEntry]) -> None:
+        """`remove` what is to be given back: no refresh, begun before, takes it in hand again afterwards."""
+        with self._refreshing:
+            self.remove(entries)
 
     def holds(self, lane: Lane, entry_id: str) -> bool:
         """Whether this entry is in hand."""

@@ -83,9 +83,7 @@ class Pulse(threading.Thread):
 
     def beat(self) -> None:
         """One heartbeat: refresh what is held, say how it goes, sweep up after the dead now and then."""
-        held = self._held.entries()
-        if held:
-            self._inbox.refresh(held)
+        held = self._held.refresh(self._inbox.refresh)
         with self._lock:
             state = {
                 "host": socket.gethostname(),
@@ -94,7 +92,7 @@ class Pulse(threading.Thread):
                 "model": self._model,
                 "started_at": round(self._started_at, 3),
                 "items": self._items,
-                "held": len(held),
+                "held": held,
                 "last_commit_at": round(self._last_commit_at, 3),
             }
         life_s = max(10, int(self._settings.heartbeat_s * 5))

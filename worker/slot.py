@@ -121,7 +121,7 @@ class Slot:
                 for part in parts(of_lane, self._settings.batch_chars):
                     self._work_part(lane, part, hand)
         except StoppingError:
-            self._inbox.give_back(list(hand.rest.values()))
+            self._give_back(hand, list(hand.rest.values()))
             raise
         except Exception:  # nobody waits for it: the pool forgets what it runs, and bulk goes on after its live entries
             log.exception("batch_failed", entries=len(hand.rest))
@@ -197,7 +197,7 @@ class Slot:
         return hand.let_live_first and age_s >= self._settings.claim_idle_s and not self._stopping.is_set()
 
     def _give_back(self, hand: _Hand, entries: Sequence[RawEntry]) -> None:
-        self._held.remove(entries)
+        self._held.let_go(entries)
         for entry in entries:
             del hand.rest[entry.lane, entry.entry_id]
         self._inbox.give_back(entries)

@@ -53,3 +53,29 @@ def test_a_slot_that_gets_on_is_not_slow() -> None:
     # and a thread that is not in the model leaves no mark
     held.progressed()
     assert 0.0 == held.longest_in_model_s()
+
+
+def test_what_is_let_go_is_not_refreshed_afterwards() -> None:
+    # Given a refresh that has begun with an entry
+    entry, held, begun, go_on = RawEntry(Lane.LIVE, "1-1", {}), Held(), threading.Event(), threading.Event()
+    held.add([entry])
+    happened: list[str] = []
+
+    def refresh(entries: object) -> None:
+        begun.set()
+        assert go_on.wait(10)
+        happened.append("refreshed")
+
+    refreshing = threading.Thread(target=held.refresh, args=(refresh,))
+    refreshing.start()
+    assert begun.wait(10)
+    # When the entry is let go meanwhile, then that takes until the refresh is over
+    letting_go = threading.Thread(target=lambda: (held.let_go([entry]), happened.append("let go")))
+    letting_go.start()
+    letting_go.join(0.1)
+    go_on.set()
+    letting_go.join(10)
+    refreshing.join(10)
+    assert ["refreshed", "let go"] == happened
+    # and no refresh that begins later knows it
+    assert 0 == held.refresh(refresh)
