@@ -271,6 +271,7 @@ def test_the_share_read_grows_to_one(write: Any) -> None:
 @pytest.mark.parametrize(
     "content",
     ["id,text\n1,好\n".encode(), b'{"id": "1", "text": "\\u597d"}\n', gzip.compress("id,text\n1,好\n".encode())],
+    ids=["csv", "jsonl", "gzip"],  # packed bytes hold the time, and every test process must find the same names
 )
 def test_a_pipe_is_read_like_a_file(content: bytes) -> None:
     program = (
