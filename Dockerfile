@@ -9,6 +9,7 @@ COPY schemas schemas
 COPY producers producers
 COPY worker worker
 COPY training training
+COPY dashboard dashboard
 COPY migrations migrations
 COPY models models
 RUN /venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation .

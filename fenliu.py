@@ -23,7 +23,8 @@ _OURS = ("schemas", "producers", "worker", "training", "dashboard")
 class _Command:
     """Where a command lives (`module:attribute`, a Typer app or a function), its help, the extra it needs.
 
-    `more`: functions of other packages that join an app as its commands, by name.
+    `more`: functions of other packages that join an app as its commands, by name. `made_of`: what `where` makes the
+    command of, where a package must not know the other.
     """
 
     where: str
@@ -31,6 +32,7 @@ class _Command:
     extra: str = ""
     passes_options: bool = False
     more: tuple[tuple[str, str], ...] = ()
+    made_of: tuple[str, ...] = ()
 
 
 _COMMANDS = {
@@ -50,7 +52,15 @@ _COMMANDS = {
     "tickets": _Command("worker.cli.tickets:app", "Show tickets, and give them to another team.", "worker"),
     "webhooks": _Command("worker.cli.webhooks:app", "Who is called when a ticket gets its team.", "worker"),
     "deliveries": _Command("worker.cli.deliveries:app", "List and replay what teams were told.", "worker"),
-    "serve": _Command("producers.gateway.cli:serve", "Serve the REST API.", "serve"),
+    "serve": _Command(
+        "producers.gateway.cli:serve_with",
+        "Serve the web pages and the REST API.",
+        "serve",
+        made_of=("dashboard.app:create_pages",),
+    ),
+    "users": _Command("worker.cli.users:app", "Who may log in to the web pages.", "worker"),
+    "reviews": _Command("worker.cli.reviews:app", "Export what reviewers said, to train on.", "worker"),
+    "quality": _Command("worker.cli.quality:app", "Measure whether the results are still right.", "worker"),
     "keys": _Command("worker.cli.keys:app", "Create, list and revoke API keys.", "worker"),
     "beat": _Command("worker.cli.beat:beat", "Run the clock that starts what is scheduled.", "worker"),
     "prune": _Command("worker.cli.prune:prune", "Delete what is older than a number of days.", "worker"),
@@ -74,6 +84,8 @@ def _load(name: str) -> Any:
     """The command as Typer runs it."""
     command = _COMMANDS[name]
     found = _named(command.where)
+    if command.made_of:
+        found = found(*map(_named, command.made_of))
     for more, where in command.more:
         found.command(more)(_named(where))
     if not isinstance(found, typer.Typer):

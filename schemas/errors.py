@@ -12,7 +12,8 @@ FenliuError
 │   ├── BackfillError         a backfill that cannot go on as asked: unknown, finished, or of another file
 │   ├── ScheduleError         a schedule that cannot be kept, such as a wrong cron expression
 │   ├── ExpiredError          past its deadline before it reached the model
-│   └── WebhookError          a webhook that does not exist, or whose URL may not be called
+│   ├── WebhookError          a webhook that does not exist, or whose URL may not be called
+│   └── ReviewError           a review that cannot be made: not claimed, decided already, or no such label
 ├── RetryableError            the input is fine, the moment is not: leave it in the inbox
 │   ├── InboxUnavailableError     Redis cannot be reached
 │   ├── DatabaseUnavailableError  Postgres cannot be reached, or asks to try again
@@ -138,3 +139,7 @@ class ExpiredError(PermanentError):
 
 class WebhookError(PermanentError):
     """A webhook that does not exist, or whose URL may not be called; the message says why."""
+
+
+class ReviewError(PermanentError):
+    """A review that cannot be made, such as of an item that another reviewer has claimed; the message says why."""

@@ -107,6 +107,35 @@ class ReviewState(enum.StrEnum):
     SKIPPED = "skipped"
 
 
+class ReviewOrigin(enum.StrEnum):
+    """Why an item was shown to a reviewer. Only random ones speak for all items."""
+
+    LOW_CONFIDENCE = "low_confidence"
+    RANDOM = "random"
+
+
+class Role(enum.StrEnum):
+    """What a person may do on the web pages; each may all that those before it may."""
+
+    VIEWER = "viewer"
+    REVIEWER = "reviewer"
+    ADMIN = "admin"
+
+    def may(self, needed: Role) -> bool:
+        """Whether this role is at least `needed`."""
+        order = list(Role)
+        return order.index(self) >= order.index(needed)
+
+
+class Measure(enum.StrEnum):
+    """What an alert is about: a share of labels, scores or lengths that drifted, or results that became worse."""
+
+    LABELS = "labels"
+    CONFIDENCE = "confidence"
+    LENGTH = "length"
+    ACCURACY = "accuracy"
+
+
 TASKS_OF_KIND = {
     Kind.COMMENT: (Task.SENTIMENT,),
     Kind.TICKET: (Task.SENTIMENT, Task.ROUTING),
@@ -129,6 +158,9 @@ ADVISORY_LOCK_RELAY = 7_305_211_002
 """Held by the one relay that delivers."""
 ADVISORY_LOCK_ROLLUP = 7_305_211_003
 """Held while sums for dashboards are folded."""
+
+DASHBOARD_ROLE = "fenliu_dashboard"
+"""The database role that may read the views named `dash_*` and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +207,10 @@ class Keys:
     def rate(self, caller: str) -> str:
         """What is left of a caller's rate of HTTP requests."""
         return f"{self.prefix}:rate:{caller}"
+
+    def login_failures(self, caller: str) -> str:
+        """How often a name or an address has failed to log in of late; expires."""
+        return f"{self.prefix}:login:{caller}"
 
     @property
     def celery_prefix(self) -> str:

@@ -66,6 +66,22 @@ class Settings(BaseSettings):
     http_texts: int = Field(256, ge=1, le=10_000, description="Most texts or items in a request.")
     http_rate_per_minute: int = Field(0, ge=0, description="Requests a minute of a key or address. 0: no limit.")
 
+    session_hours: float = Field(12.0, gt=0, le=8_760, description="Idle time after which a person must log in again.")
+    login_attempts: int = Field(10, ge=1, description="Failed logins of a name or address in 15 min before a pause.")
+
+    review_claim_s: float = Field(600.0, gt=0, description="Time a reviewer keeps an item to himself.")
+    review_random_share: float = Field(0.1, ge=0, le=1, description="Share of random items in the review queue.")
+    review_days: int = Field(30, ge=1, description="Age up to which results are shown for review.")
+
+    quality_drift_bound: float = Field(0.25, gt=0, description="Population stability index above which drift alerts.")
+    quality_accuracy_bound: float = Field(0.05, gt=0, le=1, description="Loss of accuracy that alerts.")
+    quality_items: int = Field(200, ge=20, description="Fewest items from which drift is measured.")
+
+    metrics_host: str = Field("127.0.0.1", description="Address on which a worker shows its metrics.")
+    metrics_port: int = Field(
+        0, ge=0, le=65_535, description="Port on which a worker shows its metrics. 0: not at all."
+    )
+
     relay_poll_s: float = Field(0.5, gt=0, le=60, description="Time between looks for something to deliver.")
     team_max_entries: int = Field(100_000, ge=1, description="Entries kept in a team's stream.")
     webhook_timeout_s: float = Field(10.0, gt=0, le=120, description="Longest time of one call of a webhook.")

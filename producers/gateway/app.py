@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from importlib import metadata
 from typing import Any
 
@@ -14,21 +14,23 @@ from producers.gateway import docs, health, items, legacy, predict
 from producers.gateway.exchange import Exchanges
 from producers.gateway.gateway import opened
 from producers.gateway.metrics import Metrics
+from producers.gateway.pages import Pages
 from producers.gateway.problems import Problem, on_problem
 from producers.gateway.request_log import RequestLog
 from schemas.errors import FenliuError
 from schemas.settings import Settings
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The REST API on the servers that `settings` name; both URLs must be set."""
+def create_app(settings: Settings, pages: Pages | None = None) -> FastAPI:
+    """The REST API, and `pages` beside it, on the servers that `settings` name; both URLs must be set."""
     measured = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with opened(settings, measured) as gateway:
             app.state.gateway = gateway
-            yield
+            async with pages.opened(app, settings, gateway.client) if pages else nullcontext():
+                yield
 
     app = FastAPI(
         title="Fenliu",
@@ -43,6 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
     # Most used first: routes are tried in order. Added one by one, since a router inside a router is slower to match.
     for router in (predict.router, legacy.router, items.router, health.router, docs.router):
         app.router.routes.extend(router.routes)
+    app.router.routes.extend(pages.routes if pages else ())
     for error in (Problem, FenliuError, HTTPException):
         app.add_exception_handler(error, on_problem)
     app.state.metrics = measured

@@ -30,6 +30,7 @@ VIEWS = {
     "dash_latency",
     "dash_throughput",
     "dash_dead_letters",
+    "dash_alerts",
 }
 
 # Everything that a table is made of, as the server itself describes it.

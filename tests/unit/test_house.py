@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "producers.gateway": {"schemas", "producers", "worker.desk"},  # its pages of items and its keys are the desk's
     "worker": {"schemas", "migrations"},  # migrations only to run them: worker.migrate
     "training": {"schemas", "worker.inference"},
-    "dashboard": {"schemas", "producers.client", "worker.desk"},
+    "dashboard": {"schemas", "producers.client", "producers.async_client", "worker.desk"},
     "migrations": {"schemas"},
     "benchmarks": {
         "schemas",

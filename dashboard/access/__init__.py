@@ -1,0 +1,1 @@
+"""Who may come in: logging in, sessions, and the users that an administrator keeps."""

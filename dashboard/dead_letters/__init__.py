@@ -1,0 +1,1 @@
+"""Dead letters: what could not be classified, to read, mend, replay or drop."""

@@ -1,0 +1,1 @@
+"""Quality: how right the results are by what reviewers said, and whether they drift."""

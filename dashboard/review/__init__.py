@@ -1,0 +1,1 @@
+"""The review queue: people say whether results are right, and correct them."""
