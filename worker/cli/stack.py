@@ -14,7 +14,8 @@ from schemas.settings import Settings, load_settings, mask_url
 from schemas.stack import connected, is_supervised
 
 if TYPE_CHECKING:
-    from worker.status import InboxesState, TablesState
+    from worker.desk.inboxes import InboxesState
+    from worker.status import TablesState
 
 
 def up(
@@ -76,8 +77,9 @@ def status(
 ) -> None:
     """Show inboxes, workers, dead letters, speed and the models in production."""
     from schemas.database import make_engine
+    from worker.desk.inboxes import look_at_inboxes
     from worker.inbox import connect
-    from worker.status import look_at_inboxes, look_at_tables
+    from worker.status import look_at_tables
 
     settings = connected(_settings())
     with connect(settings) as client:
