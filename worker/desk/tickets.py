@@ -6,6 +6,7 @@ are told in one transaction. Looking at tickets is `worker.desk.ticket_views`'.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Table, func, insert, s
 
 from schemas.database import translated
 from schemas.errors import LabelsError, PermanentError
-from schemas.labels import MAX_EXAMPLE_CHARS, MAX_EXAMPLES, MAX_LABEL_CHARS, LabelSet
+from schemas.labels import MAX_EXAMPLE_CHARS, MAX_EXAMPLES, MAX_LABEL_CHARS, Label, LabelSet
 from schemas.names import DEFAULT_ROUTE_SET, TRIAGE_TEAM, Announcement, AssignmentStatus, Kind, Task
 from schemas.routes import RouteSet
 from schemas.settings import Settings
@@ -27,6 +28,8 @@ MAX_WHO_CHARS = 200
 MAX_WHY_CHARS = 2_000
 _Found = dict[str, Any]
 _ENTRY = ("entry_id", "entry_ms", "entry_seq", "updated_at", "item_created_at")
+PLACE = ("team", "status", "score", "route_set", "route_set_version")
+"""The columns of an assignment that say where a ticket is and who decided so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +50,46 @@ def assign(engine: Engine, source: str, item_id: str, team: str, *, by: str, why
     route set does not have, or has disabled. Raises PermanentError if there is no such ticket or team, or if `by` or
     `why` is empty or too long, and DatabaseUnavailableError.
     """
+    with translated(), engine.begin() as connection:
+        return assign_in(connection, source, item_id, team, by=by, why=why, any_team=any_team)
+
+
+def assign_in(
+    connection: Connection, source: str, item_id: str, team: str, *, by: str, why: str, any_team: bool = False
+) -> Moved:
+    """`assign` in a transaction of the caller's, which then holds the lock of the item's row."""
     team = _said(team, "team", MAX_LABEL_CHARS)
     by, why = _said(by, "by", MAX_WHO_CHARS), _said(why, "why", MAX_WHY_CHARS)
-    with translated(), engine.begin() as connection:
-        item, before, routing = _locked(connection, source, item_id)
-        name = (before and before["route_set"]) or (routing and routing["route_set"]) or DEFAULT_ROUTE_SET
-        if not any_team:
-            _check_team(connection, team, name)
-        entry = before or routing or {"item_created_at": item["created_at"], **item}
-        after = {
-            **{column: entry[column] for column in _ENTRY},
-            "team": team,
-            "score": None,
-            "status": AssignmentStatus.OVERRIDDEN,
-            "route_set": name,
-            "route_set_version": before["route_set_version"] if before else None,
-        }
-        return _move(connection, (source, item_id), before, after, by=by, why=why)
+    item, before, routing = _locked(connection, source, item_id)
+    name = (before and before["route_set"]) or (routing and routing["route_set"]) or DEFAULT_ROUTE_SET
+    if not any_team:
+        _check_team(connection, team, name)
+    entry = before or routing or {"item_created_at": item["created_at"], **item}
+    after = {
+        **{column: entry[column] for column in _ENTRY},
+        "team": team,
+        "score": None,
+        "status": AssignmentStatus.OVERRIDDEN,
+        "route_set": name,
+        "route_set_version": before["route_set_version"] if before else None,
+    }
+    return _move(connection, (source, item_id), before, after, by=by, why=why)
+
+
+def put_back_in(
+    connection: Connection, source: str, item_id: str, assignment: Mapping[str, Any], *, by: str, why: str
+) -> Moved:
+    """Give a ticket the assignment that it had: team, status, score, route_set and route_set_version.
+
+    Where a model had decided, its later results decide again. In a transaction of the caller's. Raises
+    PermanentError if there is no such ticket or it has no team.
+    """
+    _, before, _ = _locked(connection, source, item_id)
+    if before is None:
+        raise PermanentError(f"ticket {source}/{item_id} has no team")
+    after = {name: before[name] for name in _ENTRY} | {name: assignment[name] for name in PLACE}
+    after["status"] = AssignmentStatus(after["status"])
+    return _move(connection, (source, item_id), before, after, by=by, why=why)
 
 
 def release(engine: Engine, source: str, item_id: str, settings: Settings, *, by: str, why: str = "") -> Moved:
@@ -102,7 +128,23 @@ def add_example(engine: Engine, source: str, item_id: str, team: str, *, by: str
     Raises PermanentError if there is no such ticket, LabelsError if the set has no such team or the team no room,
     and DatabaseUnavailableError.
     """
+    name, example = _example(engine, source, item_id)
     by = _said(by, "by", MAX_WHO_CHARS)
+    return routes.revise(engine, name, lambda current: _with_example(name, current, team, example), by)
+
+
+def remove_example(engine: Engine, source: str, item_id: str, team: str, *, by: str) -> Applied:
+    """Take a ticket's text out of the examples of a team again: a new version, current at once.
+
+    No change if it is no example of that team, or the ticket's text is another by now. Raises as `add_example` does.
+    """
+    name, example = _example(engine, source, item_id)
+    by = _said(by, "by", MAX_WHO_CHARS)
+    return routes.revise(engine, name, lambda current: _without_example(name, current, team, example), by)
+
+
+def _example(engine: Engine, source: str, item_id: str) -> tuple[str, str]:
+    """The ticket's route set and its text."""
     of_same_item = (assignments.c.source == items.c.source) & (assignments.c.item_id == items.c.item_id)
     with translated(), engine.connect() as connection:
         found = connection.execute(
@@ -112,21 +154,33 @@ def add_example(engine: Engine, source: str, item_id: str, team: str, *, by: str
         ).one_or_none()
     if found is None or found.text is None:
         raise _unknown(source, item_id)
-    name, example = found.route_set or DEFAULT_ROUTE_SET, found.text.strip()
-    return routes.revise(engine, name, lambda current: _with_example(name, current, team, example), by)
+    return found.route_set or DEFAULT_ROUTE_SET, found.text.strip()
 
 
 def _with_example(name: str, current: RouteSet | None, team: str, example: str) -> RouteSet:
-    label = next((each for each in current.labels.labels if each.name == team), None) if current else None
-    if current is None or label is None:
-        raise LabelsError(f"route set {name!r} has no team {team!r}")
+    current, label = _team(name, current, team)
     if example in label.examples:
         return current
     if len(label.examples) >= MAX_EXAMPLES or len(example) > MAX_EXAMPLE_CHARS:
         raise LabelsError(f"{team!r} may have {MAX_EXAMPLES} examples of {MAX_EXAMPLE_CHARS} characters; remove one")
-    more = replace(label, examples=(*label.examples, example))
-    labels = tuple(more if each is label else each for each in current.labels.labels)
-    return replace(current, labels=LabelSet(labels))
+    return _replaced(current, label, (*label.examples, example))
+
+
+def _without_example(name: str, current: RouteSet | None, team: str, example: str) -> RouteSet:
+    current, label = _team(name, current, team)
+    return _replaced(current, label, tuple(each for each in label.examples if each != example))
+
+
+def _team(name: str, current: RouteSet | None, team: str) -> tuple[RouteSet, Label]:
+    label = next((each for each in current.labels.labels if each.name == team), None) if current else None
+    if current is None or label is None:
+        raise LabelsError(f"route set {name!r} has no team {team!r}")
+    return current, label
+
+
+def _replaced(current: RouteSet, label: Label, examples: tuple[str, ...]) -> RouteSet:
+    other = replace(label, examples=examples)
+    return replace(current, labels=LabelSet(tuple(other if each is label else each for each in current.labels.labels)))
 
 
 def _locked(connection: Connection, source: str, item_id: str) -> tuple[_Found, _Found | None, _Found | None]:
