@@ -13,7 +13,8 @@ FenliuError
 │   ├── ScheduleError         a schedule that cannot be kept, such as a wrong cron expression
 │   ├── ExpiredError          past its deadline before it reached the model
 │   ├── WebhookError          a webhook that does not exist, or whose URL may not be called
-│   └── ReviewError           a review that cannot be made: not claimed, decided already, or no such label
+│   ├── ReviewError           a review that cannot be made: not claimed, decided already, or no such label
+│   └── DeadLetterError       a dead letter that is gone, or that somebody else has sent back meanwhile
 ├── RetryableError            the input is fine, the moment is not: leave it in the inbox
 │   ├── InboxUnavailableError     Redis cannot be reached
 │   ├── DatabaseUnavailableError  Postgres cannot be reached, or asks to try again
@@ -143,3 +144,19 @@ class WebhookError(PermanentError):
 
 class ReviewError(PermanentError):
     """A review that cannot be made, such as of an item that another reviewer has claimed; the message says why."""
+
+
+class DeadLetterError(PermanentError):
+    """A dead letter that is gone, or that somebody else has sent back meanwhile; the message says which."""
+
+
+class UserError(PermanentError):
+    """A user who cannot be made or changed as asked.
+
+    `code` is stable (`worker.desk.users.Refusal`), `field` names what is at fault, `message` how to mend it.
+    """
+
+    def __init__(self, code: str, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.code = code
+        self.field = field

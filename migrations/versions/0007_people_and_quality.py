@@ -35,6 +35,13 @@ ALERTS = View(
 )
 VIEWS = (ALERTS,)
 
+# For the pages of dead letters, newest first.
+_LETTER_INDEXES = (
+    ("ix_dead_letters_waiting", ["id"], "replayed_at IS NULL"),
+    ("ix_dead_letters_waiting_code", ["code", "id"], "replayed_at IS NULL"),
+    ("ix_dead_letters_replayed", ["id"], "replayed_at IS NOT NULL"),
+)
+
 # A role belongs to the whole cluster: another database may have made it, or be making it just now. Where this account
 # may create no roles, an administrator does, and the pages read as the account itself until then.
 _CREATE_ROLE = """
@@ -42,6 +49,10 @@ _CREATE_ROLE = """
     BEGIN
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'fenliu_dashboard') THEN
             CREATE ROLE fenliu_dashboard NOLOGIN;
+            -- Since PostgreSQL 16, whoever makes a role may take it only when he has given it to himself.
+            IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+                EXECUTE format('GRANT fenliu_dashboard TO %I', current_user);
+            END IF;
         END IF;
     EXCEPTION
         WHEN duplicate_object OR unique_violation THEN NULL;
@@ -61,6 +72,9 @@ _IF_IT_EXISTS = """
         END IF;
     END $$
 """
+_LET_IN = _IF_IT_EXISTS.format(
+    "EXECUTE format('GRANT USAGE ON SCHEMA %I TO fenliu_dashboard', current_schema())"
+)
 _GRANT = _IF_IT_EXISTS.format(f"GRANT SELECT ON {', '.join(_READABLE)} TO fenliu_dashboard")
 _REVOKE = _IF_IT_EXISTS.format(f"REVOKE ALL ON {', '.join(_READABLE)} FROM fenliu_dashboard")
 
@@ -71,6 +85,7 @@ def upgrade() -> None:
         "users",
         sa.Column("id", sa.BigInteger(), sa.Identity(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("name_key", sa.Text(), nullable=False),
         sa.Column("password_hash", sa.Text(), nullable=False),
         sa.Column("role", sa.Text(), nullable=False),
         sa.Column("enabled", sa.Boolean(), server_default=sa.text("true"), nullable=False),
@@ -79,7 +94,7 @@ def upgrade() -> None:
         sa.Column("last_login_at", sa.DateTime(timezone=True)),
         sa.CheckConstraint("role IN ('viewer', 'reviewer', 'admin')", name=op.f("ck_users_role")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
-        sa.UniqueConstraint("name", name=op.f("uq_users_name")),
+        sa.UniqueConstraint("name_key", name=op.f("uq_users_name_key")),
     )
     op.create_table(
         "sessions",
@@ -124,8 +139,11 @@ def upgrade() -> None:
         unique=True,
         postgresql_where=sa.text("ended_at IS NULL"),
     )
+    for name, columns, predicate in _LETTER_INDEXES:
+        op.create_index(name, "dead_letters", columns, postgresql_where=sa.text(predicate))
     ALERTS.create()
     op.execute(_CREATE_ROLE)
+    op.execute(_LET_IN)
     op.execute(_GRANT)
 
 
@@ -133,6 +151,8 @@ def downgrade() -> None:
     """Drop it. The role stays, since other databases of the cluster may use it; here it may read nothing more."""
     op.execute(_REVOKE)
     ALERTS.drop()
+    for name, _, _ in _LETTER_INDEXES:
+        op.drop_index(name, table_name="dead_letters")
     op.drop_table("alerts")
     op.drop_index(op.f("ix_reviews_reviewer_decided_at"), table_name="reviews")
     op.drop_index(op.f("ix_reviews_fingerprint"), table_name="reviews")

@@ -104,4 +104,7 @@ dead_letters = Table(
     one_of("lane", Lane),
     Index(None, "created_at"),
     Index(None, "source", "item_id"),
+    Index("ix_dead_letters_waiting", "id", postgresql_where=text("replayed_at IS NULL")),
+    Index("ix_dead_letters_waiting_code", "code", "id", postgresql_where=text("replayed_at IS NULL")),
+    Index("ix_dead_letters_replayed", "id", postgresql_where=text("replayed_at IS NOT NULL")),
 )

@@ -18,7 +18,8 @@ from schemas.tables import assignment_events, items, metadata, reviews
 from tests.conftest import Fenliu
 from worker.desk import dead_letters as letters_desk
 from worker.desk import items as items_desk
-from worker.desk.dead_letters import Filter
+from worker.desk import replays
+from worker.desk.dead_letters import Filter, LetterState
 from worker.outcome import Assignment, Dead, Done, Outcome, Prediction
 from worker.sink import Sink
 
@@ -53,7 +54,7 @@ def write(engine: Engine, *outcomes: Outcome) -> None:
 def replay(
     engine: Engine, client: redis.Redis, settings: Settings, which: Filter = NOT_REPLAYED, bound: int = BOUND
 ) -> list[str]:
-    sent = letters_desk.replay(engine, client, settings.keys, which, by="mei", inbox_bound=bound)
+    sent = replays.replay(engine, client, settings.keys, which, by="mei", inbox_bound=bound)
     return [letter.entry_id for letter in sent]
 
 
@@ -124,12 +125,12 @@ def test_a_replayed_letter_is_marked_and_not_sent_again(
     replay(engine, redis_client, settings)
     assert [] == replay(engine, redis_client, settings)
     assert [] == letters_desk.find(engine, Filter())
-    [letter] = letters_desk.find(engine, Filter(replayed=True))
+    [letter] = letters_desk.find(engine, Filter(state=LetterState.ALL))
     [(entry_id, _)] = redis_client.xrange(settings.keys.inbox(Lane.LIVE))
     assert (entry_id.decode(), "mei") == (letter.replayed_as, letter.replayed_by)
     assert letter.replayed_at is not None
     # Unless that is asked for.
-    assert ["1700000000123-0"] == replay(engine, redis_client, settings, Filter(replayed=True))
+    assert ["1700000000123-0"] == replay(engine, redis_client, settings, Filter(state=LetterState.ALL))
 
 
 def test_many_are_replayed_in_order_and_only_those_meant(
