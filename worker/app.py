@@ -19,6 +19,7 @@ from worker.broker import configuration
 from worker.tasks import register_tasks
 
 if TYPE_CHECKING:
+    from worker.metrics import Metrics
     from worker.shelf import Shelf
 
 
@@ -26,6 +27,7 @@ class FenliuApp(Celery):  # type: ignore[misc]  # celery has no types
     """A Celery app that carries its settings to its bootstep and tasks."""
 
     settings: Settings
+    metrics: Metrics
     shelf: Shelf | None = None
     """Models that are loaded already; the bootstep loads them otherwise."""
 
@@ -45,9 +47,13 @@ def create_app(settings: Settings) -> FenliuApp:
     )
     register_tasks(app, settings)
     # Here and not at the top: it loads ONNX Runtime, which those who only send tasks do not need.
+    from worker.metrics import Metrics
+    from worker.metrics_step import MetricsStep
     from worker.relay_step import RelayStep
     from worker.step import CollectorStep
 
+    app.metrics = Metrics()
+    app.steps["worker"].add(MetricsStep)
     app.steps["worker"].add(CollectorStep)
     app.steps["worker"].add(RelayStep)
     signals.setup_logging.connect(lambda **_: _configure_logging(settings), weak=False)

@@ -18,6 +18,7 @@ from schemas.names import Lane
 from schemas.settings import Settings
 from worker.held import Held
 from worker.inbox import Inbox, Stale
+from worker.metrics import Metrics
 from worker.share import Share
 
 log = structlog.get_logger(__name__)
@@ -38,6 +39,7 @@ class Collector(threading.Thread):
         work: Callable[[Sequence[RawEntry]], None],
         share: Share,
         settings: Settings,
+        metrics: Metrics,
         stopping: threading.Event,
     ) -> None:
         super().__init__(name="collector", daemon=True)
@@ -48,6 +50,7 @@ class Collector(threading.Thread):
         self._submit = submit
         self._work = work
         self._settings = settings
+        self._metrics = metrics
         self._stopping = stopping
         self._share = share
         self._next_claim_at = 0.0
@@ -77,6 +80,7 @@ class Collector(threading.Thread):
                 pause_s = _TICK_S
             except InboxUnavailableError as error:
                 self._free.release(taken)
+                self._metrics.retried(error)
                 log.warning("inbox_away", reason=str(error)[:200], pause_s=pause_s)
                 self._stopping.wait(pause_s)
                 pause_s = min(pause_s * 2, self._settings.retry_max_s)
@@ -101,6 +105,7 @@ class Collector(threading.Thread):
             self._inbox.give_back(entries)
             return
         self._held.add(entries)
+        self._metrics.batch(entries)
 
         def run() -> None:
             try:
@@ -146,7 +151,9 @@ class Collector(threading.Thread):
     def _claim_suspect(self, lane: Lane, suspect: Stale) -> list[RawEntry]:
         """Only this one is claimed, so that only its own failures count against it."""
         log.warning("runs_alone", lane=lane.value, entry_id=suspect.entry_id, deliveries=suspect.deliveries + 1)
-        return self._inbox.claim(lane, [suspect], self._settings.claim_idle_s)
+        claimed = self._inbox.claim(lane, [suspect], self._settings.claim_idle_s)
+        self._metrics.claimed(lane, len(claimed))
+        return claimed
 
     def _claim_sound(self, left: Sequence[tuple[Lane, Stale]]) -> list[RawEntry]:
         """Up to a batch of one inbox of what is left, as far as no other worker was quicker."""
@@ -154,6 +161,7 @@ class Collector(threading.Thread):
             of_lane = [stale for stale_lane, stale in left if stale_lane is lane]
             if of_lane:
                 claimed = self._inbox.claim(lane, of_lane, self._settings.claim_idle_s)
+                self._metrics.claimed(lane, len(claimed))
                 log.info("claimed", lane=lane.value, entries=len(claimed))
                 if claimed:
                     return claimed

@@ -35,6 +35,7 @@ class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no
         self.relay = Relay(
             engine=make_engine(settings, poolclass=NullPool), client=connect(settings), settings=settings
         )
+        worker.app.metrics.relays(self.relay.tally)
         signals.worker_shutting_down.connect(self._on_shutting_down)
         self.relay.start()
 

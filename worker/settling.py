@@ -17,7 +17,8 @@ from schemas.errors import Code, RetryableError, RowRefusedError
 from schemas.messages import RawEntry, identity_of
 from schemas.names import ReplyStatus
 from schemas.settings import Settings
-from worker.inbox import Inbox
+from worker.inbox import Inbox, Reply
+from worker.metrics import Metrics, Phase
 from worker.outcome import Dead, Outcome
 from worker.reply import replies_for
 
@@ -39,9 +40,10 @@ class StoppingError(Exception):
 class Patience:
     """Tries again while Redis or Postgres is away."""
 
-    def __init__(self, stopping: threading.Event, retry_max_s: float) -> None:
+    def __init__(self, stopping: threading.Event, retry_max_s: float, metrics: Metrics) -> None:
         self._stopping = stopping
         self._retry_max_s = retry_max_s
+        self._metrics = metrics
 
     def __call__(self, step: Callable[[], T]) -> T:
         """Run `step` until it works. Raises StoppingError when the process is told to stop meanwhile."""
@@ -50,6 +52,7 @@ class Patience:
             try:
                 return step()
             except RetryableError as error:
+                self._metrics.retried(error)
                 log.warning("slot_waits", reason=str(error)[:200])
                 if self._stopping.is_set():
                     raise StoppingError from error
@@ -62,24 +65,36 @@ class Patience:
 class Settling:
     """Settles what is classified; one instance serves all threads of the pool."""
 
-    def __init__(self, *, inbox: Inbox, write: Write, patiently: Patience, settings: Settings) -> None:
+    def __init__(
+        self, *, inbox: Inbox, write: Write, patiently: Patience, settings: Settings, metrics: Metrics
+    ) -> None:
         self._inbox = inbox
         self._write = write
         self._patiently = patiently
         self._settings = settings
+        self._metrics = metrics
 
     def settle(self, entries: Sequence[RawEntry], outcomes: Sequence[Outcome], received_at: datetime) -> None:
         """Write the outcomes of `entries` in one transaction, reply, acknowledge. Raises StoppingError."""
         written, statuses = self._written(entries, list(outcomes), received_at)
         replies = list(replies_for(entries, written, statuses, self._settings.keys))
-        self._patiently(lambda: self._inbox.settle(entries, replies, self._settings))
+        self._patiently(lambda: self._acknowledge(entries, replies))
+        self._metrics.settled(written)
+
+    def _acknowledge(self, entries: Sequence[RawEntry], replies: Sequence[Reply]) -> None:
+        with self._metrics.seconds[Phase.ACKNOWLEDGE].time():
+            self._inbox.settle(entries, replies, self._settings)
+
+    def _write_timed(self, outcomes: Sequence[Outcome], received_at: datetime) -> list[ReplyStatus]:
+        with self._metrics.seconds[Phase.WRITE].time():
+            return self._write(outcomes, received_at)
 
     def _written(
         self, entries: Sequence[RawEntry], outcomes: list[Outcome], received_at: datetime
     ) -> tuple[list[Outcome], list[ReplyStatus]]:
         """Write; when Postgres refuses a row, halve until the culprit stands by itself and is dead-lettered."""
         try:
-            return outcomes, self._patiently(lambda: self._write(outcomes, received_at))
+            return outcomes, self._patiently(lambda: self._write_timed(outcomes, received_at))
         except RowRefusedError as error:
             if len(outcomes) > 1:
                 half = len(outcomes) // 2
@@ -89,7 +104,7 @@ class Settling:
             if isinstance(outcomes[0], Dead):
                 raise
             refused: list[Outcome] = [_refused(entries[0], error)]
-            return refused, self._patiently(lambda: self._write(refused, received_at))
+            return refused, self._patiently(lambda: self._write_timed(refused, received_at))
 
 
 def _refused(entry: RawEntry, error: RowRefusedError) -> Dead:

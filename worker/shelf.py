@@ -16,6 +16,7 @@ from schemas.labels import LabelSet
 from schemas.settings import Settings
 from worker.inference.classifier import Classifier, PreparedLabels
 from worker.inference.folder import find, model_homes
+from worker.inference.run_tally import RunTally
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -27,19 +28,25 @@ MOST_PREPARED_LABEL_SETS = 256
 class Shelf:
     """Loaded classifiers by name, least recently used ones dropped. Thread-safe."""
 
-    def __init__(self, production: Classifier, homes: Sequence[Path], run_tokens: int) -> None:
+    def __init__(
+        self, production: Classifier, homes: Sequence[Path], run_tokens: int, tally: RunTally | None = None
+    ) -> None:
         self.production = production
         self._homes = homes
         self._run_tokens = run_tokens
+        self._tally = tally
         self._others: _Recent[str, Classifier] = _Recent(MOST_OTHER_MODELS)
         self._prepared: _Recent[tuple[str, LabelSet, str | None], PreparedLabels] = _Recent(MOST_PREPARED_LABEL_SETS)
 
     @classmethod
-    def open(cls, settings: Settings) -> Shelf:
-        """Load the model in production. Raises ModelError with the reason if it may not be loaded."""
+    def open(cls, settings: Settings, tally: RunTally | None = None) -> Shelf:
+        """Load the model in production. `tally` counts what every model runs.
+
+        Raises ModelError with the reason if it may not be loaded.
+        """
         homes = model_homes(settings.models_home)
-        production = Classifier.load(find(settings.model, homes), run_tokens=settings.run_tokens)
-        return cls(production, homes, settings.run_tokens)
+        production = Classifier.load(find(settings.model, homes), run_tokens=settings.run_tokens, tally=tally)
+        return cls(production, homes, settings.run_tokens, tally)
 
     def classifier(self, name: str | None) -> Classifier:
         """The model called `name` (or `name/version`); the one in production for None. Raises ModelError."""
@@ -47,7 +54,10 @@ class Shelf:
         if name is None or name in (manifest.name, manifest.id):
             return self.production
         folder = find(name, self._homes)
-        return self._others.get(str(folder), lambda: Classifier.load(folder, run_tokens=self._run_tokens))
+        return self._others.get(str(folder), lambda: self._load(folder))
+
+    def _load(self, folder: Path) -> Classifier:
+        return Classifier.load(folder, run_tokens=self._run_tokens, tally=self._tally)
 
     def prepared(self, classifier: Classifier, labels: LabelSet, template: str | None) -> PreparedLabels:
         """`labels` as `classifier` reads them, computed once."""

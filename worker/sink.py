@@ -9,7 +9,7 @@ all other rows of an item are read and written under that lock. Whoever else cha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -28,8 +28,10 @@ Current = dict[TaskOf, tuple[Order, PredictionOf]]
 class Sink:
     """Writes outcomes. Thread-safe: each call takes a connection of the engine's pool."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, on_rows: Callable[[str, int], None] = lambda *_: None) -> None:
+        """`on_rows` is told how many rows of a table a transaction has written."""
         self._engine = engine
+        self._on_rows = on_rows
 
     def write(self, outcomes: Sequence[Outcome], received_at: datetime) -> list[ReplyStatus]:
         """Write `outcomes` in one transaction; what became of each, in order.
@@ -41,13 +43,18 @@ class Sink:
         """
         batch = Batch.of(outcomes, received_at)
         current: Current = {}
+        rows: dict[str, int] = {}
         if batch.items or batch.dead:
             with translated(), self._engine.begin() as connection:
-                current = _write(connection, batch)
+                current, rows = _write(connection, batch)
+        for table, count in rows.items():
+            self._on_rows(table, count)
         return [_status(outcome, current) for outcome in outcomes]
 
 
-def _write(connection: Connection, batch: Batch) -> Current:
+def _write(connection: Connection, batch: Batch) -> tuple[Current, dict[str, int]]:
+    """Write it; what is current afterwards, and how many rows of each table were written."""
+    assigned = dead = 0
     connection.exec_driver_sql(sql.BOUNDS)
     all_fresh = True
     if batch.items:
@@ -59,9 +66,13 @@ def _write(connection: Connection, batch: Batch) -> Current:
         rows = assignment_rows(batch, held)
         if rows:
             sql.WRITE_ASSIGNMENTS.run(connection, rows)
+            assigned = len(rows)
     if batch.dead:
-        sql.INSERT_DEAD_LETTERS.run(connection, batch.dead_letter_rows())
-    return current
+        letters = batch.dead_letter_rows()
+        sql.INSERT_DEAD_LETTERS.run(connection, letters)
+        dead = len(letters)
+    written = {"items": len(batch.items), "predictions": len(batch.predictions)}
+    return current, written | {"assignments": assigned, "dead_letters": dead}
 
 
 def _write_predictions(connection: Connection, batch: Batch, all_fresh: bool) -> Current:

@@ -24,6 +24,7 @@ from schemas.settings import Settings
 from worker.draft import Draft
 from worker.held import Held
 from worker.inbox import Inbox
+from worker.metrics import Metrics, Phase
 from worker.outcome import Dead, Done, Outcome
 from worker.pace import Pace, by_size
 from worker.settling import Patience, Settling, StoppingError, Write
@@ -87,6 +88,7 @@ class Slot:
         pace: Pace,
         share: Share,
         settings: Settings,
+        metrics: Metrics,
         stopping: threading.Event,
         on_settled: Callable[[int], None],
         keep_s: float = KEEP_S,
@@ -97,11 +99,14 @@ class Slot:
         self._pace = pace
         self._share = share
         self._settings = settings
+        self._metrics = metrics
         self._stopping = stopping
         self._on_settled = on_settled
         self._keep_s = keep_s
-        self._patiently = Patience(stopping, settings.retry_max_s)
-        self._settling = Settling(inbox=inbox, write=write, patiently=self._patiently, settings=settings)
+        self._patiently = Patience(stopping, settings.retry_max_s, metrics)
+        self._settling = Settling(
+            inbox=inbox, write=write, patiently=self._patiently, settings=settings, metrics=metrics
+        )
 
     def work(self, batch: Sequence[RawEntry]) -> None:
         """Work off `batch`, live before bulk, part by part.
@@ -109,7 +114,7 @@ class Slot:
         An error that nothing here expects leaves the rest pending and unrefreshed: it is claimed after
         claim_idle_s, and its deliveries count.
         """
-        with contextlib.suppress(StoppingError):
+        with contextlib.suppress(StoppingError), self._metrics.slots_busy.track_inprogress():
             self._work(batch)
 
     def _work(self, batch: Sequence[RawEntry]) -> None:
@@ -141,6 +146,7 @@ class Slot:
                     self._give_back(hand, [draft.raw for draft in waiting])
                     return
             self._share.taken(lane, len(portion))
+            self._metrics.portion(lane, len(portion))
             hand.finish([draft.raw for draft in portion], self._patiently(partial(self._classified, portion)))
             del waiting[: len(portion)]
             if not waiting or len(hand.finished) >= MOST_WRITTEN_ENTRIES or self._kept_long(hand):
@@ -154,7 +160,7 @@ class Slot:
         limit = 2 * self._settings.poison_after
         poison = [entry for entry in part if entry.deliveries > limit]
         hand.finish(poison, [_poisoned(entry) for entry in poison])
-        with self._held.in_model():
+        with self._held.in_model(), self._metrics.seconds[Phase.READ].time():
             return self._classify.read([entry for entry in part if entry.deliveries <= limit])
 
     def _let_live_first(self, entries: int, hand: _Hand) -> None:
@@ -178,6 +184,7 @@ class Slot:
             most *= 2 if full >= FULL_BEFORE_MORE else 1
             hand.let_live_first = True
             self._held.add(live)
+            self._metrics.batch(live)
             self._work(live)
             if self._kept_long(hand):
                 self._settle(hand)
@@ -186,9 +193,10 @@ class Slot:
         begun_s = time.perf_counter()
         with self._held.in_model():
             outcomes = self._classify.classify(portion, datetime.now(UTC))
-        took_ms = (time.perf_counter() - begun_s) * 1000
-        pairs = zip(portion, outcomes, strict=True)
-        self._pace.learn([draft for draft, outcome in pairs if isinstance(outcome, Done)], took_ms)
+        took_s = time.perf_counter() - begun_s
+        done = [draft for draft, outcome in zip(portion, outcomes, strict=True) if isinstance(outcome, Done)]
+        self._pace.learn(done, took_s * 1000)
+        self._metrics.classified(len(done), took_s)
         return outcomes
 
     def _overstays(self, hand: _Hand) -> bool:

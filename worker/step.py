@@ -46,7 +46,7 @@ _DATABASE_WAIT_S = 60.0
 class CollectorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types
     """Starts the collector with the worker and drains it before the pool stops."""
 
-    requires = ("celery.worker.components:Pool",)
+    requires = ("celery.worker.components:Pool", "worker.metrics_step:MetricsStep")
 
     def __init__(self, worker: Any, **options: Any) -> None:
         super().__init__(worker, **options)
@@ -59,7 +59,8 @@ class CollectorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ha
     def start(self, worker: Any) -> None:
         """Load the model, connect, and begin to read."""
         settings, slots = self._settings, max(1, worker.pool.limit or worker.concurrency)
-        shelf = worker.app.shelf or Shelf.open(settings)
+        metrics = worker.app.metrics
+        shelf = worker.app.shelf or Shelf.open(settings, metrics.runs)
         engine = make_engine(settings)
         _prepare_database(settings, engine, shelf.production.manifest)
         client = connect(settings, read_block_s=settings.idle_poll_s)
@@ -73,10 +74,11 @@ class CollectorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ha
             inbox=inbox,
             held=held,
             classify=Pipeline(shelf, Router(engine, settings.routes_poll_s), settings, held.progressed),
-            write=Sink(engine).write,
+            write=Sink(engine, metrics.rows).write,
             pace=Pace(settings.bulk_batch_ms),
             share=share,
             settings=settings,
+            metrics=metrics,
             stopping=self._stopping,
             on_settled=self._pulse.settled,
         )
@@ -88,8 +90,10 @@ class CollectorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ha
             work=slot.work,
             share=share,
             settings=settings,
+            metrics=metrics,
             stopping=self._stopping,
         )
+        metrics.works(held, slots, manifest.id)
         signals.worker_shutting_down.connect(self._on_shutting_down)
         self._pulse.start()
         self._collector.start()

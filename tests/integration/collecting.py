@@ -15,6 +15,7 @@ from worker.collector import Collector
 from worker.draft import Draft, Work
 from worker.held import Held
 from worker.inbox import Inbox, connect
+from worker.metrics import Metrics
 from worker.outcome import Dead, Done, Outcome
 from worker.pace import Pace
 from worker.settling import Write
@@ -43,6 +44,7 @@ class Harness:
         self.in_model: Callable[[Sequence[RawEntry]], None] = lambda entries: None
         self.stopping = threading.Event()
         self.held = Held()
+        self.metrics = Metrics()
         self.client = connect(settings, read_block_s=1)
         self.inbox = Inbox(self.client, settings.keys, consumer)
         self.inbox.ensure_groups()
@@ -57,6 +59,7 @@ class Harness:
             pace=pace or Pace(1e9),
             share=share,
             settings=settings,
+            metrics=self.metrics,
             stopping=self.stopping,
             on_settled=lambda items: None,
             keep_s=keep_s,
@@ -69,6 +72,7 @@ class Harness:
             work=slot.work,
             share=share,
             settings=settings,
+            metrics=self.metrics,
             stopping=self.stopping,
         )
 

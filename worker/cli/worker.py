@@ -23,7 +23,7 @@ def worker(context: typer.Context) -> None:
     settings = connected(load_settings())
     app = create_app(settings)
     # Before Celery starts, so that a model that cannot be loaded is an error and no traceback.
-    app.shelf = Shelf.open(settings)
+    app.shelf = Shelf.open(settings, app.metrics.runs)
     # What `app.worker_main` does, but it forgets the exit code.
     celery.params[0].default = app
     raise typer.Exit(celery.main(args=["worker", *context.args], standalone_mode=False) or 0)

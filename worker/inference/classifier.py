@@ -7,7 +7,8 @@ retries, is the caller's matter.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from worker.inference.engine import LOGITS
 from worker.inference.folder import check, parts
 from worker.inference.model import Model
 from worker.inference.pair import PairScorer
+from worker.inference.run_tally import RunTally
 from worker.inference.scores import Scores, ranked
 from worker.inference.sentiment import probabilities
 from worker.inference.tokenizer import IdArray
@@ -34,7 +36,8 @@ __all__ = ["Classifier", "Job", "PreparedLabels", "Result", "Scores"]
 class Job:
     """What is asked about one text: its sentiment, its label among `labels`, or both.
 
-    `ids`: its tokens, if this classifier's `encode` has given them already.
+    `ids`: its tokens, if this classifier's `encode` has given them already. `explain`: whether the votes of a long
+    text's windows are wanted too.
     """
 
     text: str
@@ -42,6 +45,7 @@ class Job:
     labels: PreparedLabels | None
     multi_label: bool = False
     ids: IdArray | None = field(default=None, compare=False)
+    explain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +68,17 @@ class Classifier:
         self._scorer = scorer
 
     @classmethod
-    def load(cls, folder: Path, *, run_tokens: int, threads: int = 1) -> Classifier:
+    def load(cls, folder: Path, *, run_tokens: int, threads: int = 1, tally: RunTally | None = None) -> Classifier:
         """The model of a folder that passes every check of `folder.check`. Raises ModelError with the reason.
 
         `run_tokens`: padded tokens in one run. `threads`: of one run; slots beside it bring their own thread each.
+        `tally` counts the runs.
         """
         manifest = check(folder)
+        load = partial(Model.load, run_tokens=run_tokens, threads=threads, tally=tally)
         if manifest.cascade:
-            return cls._load_cascade(folder, manifest, manifest.cascade, run_tokens, threads)
-        model = Model.load(folder, manifest, run_tokens=run_tokens, threads=threads)
+            return cls._load_cascade(folder, manifest, manifest.cascade, load)
+        model = load(folder, manifest)
         scorer: LabelScorer[Any] | None = None
         if ModelKind.ENCODER in manifest.kind:
             scorer = _encoder_scorer(folder, model)
@@ -82,13 +88,10 @@ class Classifier:
 
     @classmethod
     def _load_cascade(
-        cls, folder: Path, manifest: Manifest, cascade: Cascade, run_tokens: int, threads: int
+        cls, folder: Path, manifest: Manifest, cascade: Cascade, load: Callable[[Path, Manifest], Model]
     ) -> Classifier:
         encoder_folder, pair_folder = parts(folder, cascade)
-        encoder, pair = (
-            Model.load(part, check(part), run_tokens=run_tokens, threads=threads)
-            for part in (encoder_folder, pair_folder)
-        )
+        encoder, pair = (load(part, check(part)) for part in (encoder_folder, pair_folder))
         own = encoder.manifest
         if Task.SENTIMENT in manifest.tasks and (Task.SENTIMENT not in own.tasks or manifest.labels != own.labels):
             raise ModelError(f"{manifest.id}: its sentiment is not that of its encoder {own.id}: {own.labels}")
@@ -122,7 +125,8 @@ class Classifier:
             return []
         if any(job.sentiment for job in jobs) and ModelKind.CLASSIFIER not in self._model.manifest.kind:
             raise InferenceError(f"{self.manifest.id} has no sentiment: it is {', '.join(self.manifest.kind)}")
-        batch = TextBatch([job.text for job in jobs], on_progress)
+        explained = {number for number, job in enumerate(jobs) if job.explain}
+        batch = TextBatch([job.text for job in jobs], on_progress, explained)
         batch.know(self._model, {number: job.ids for number, job in enumerate(jobs) if job.ids is not None})
         sentiments = self._sentiments(jobs, batch)
         routings = self._routings(jobs, batch)
@@ -139,7 +143,12 @@ class Classifier:
         done = batch.passed(self._model)
         values = probabilities(done.rows[LOGITS], self._model.manifest.temperature.sentiment)
         labels = self._model.manifest.labels
-        return {number: ranked(labels, done.cuts[number].joined(values), Stage.CLASSIFIER) for number in wanted}
+        found = {}
+        for number in wanted:
+            cut = done.cuts[number]
+            batch.vote(number, Stage.CLASSIFIER, self._model, cut.weights[0], labels, values[cut.start : cut.end])
+            found[number] = _with_votes(ranked(labels, cut.joined(values), Stage.CLASSIFIER), batch, number)
+        return found
 
     def _routings(self, jobs: Sequence[Job], batch: TextBatch) -> dict[int, Scores]:
         groups: dict[tuple[PreparedLabels, bool], list[int]] = {}
@@ -150,8 +159,15 @@ class Classifier:
         for (labels, multi_label), numbers in groups.items():
             assert self._scorer is not None  # noqa: S101 - only `prepare` makes labels, and it needs the scorer
             scores = self._scorer.scores(batch, numbers, labels, multi_label=multi_label)
-            found.update(zip(numbers, scores, strict=True))
+            for number, own in zip(numbers, scores, strict=True):
+                found[number] = _with_votes(own, batch, number)
         return found
+
+
+def _with_votes(scores: Scores, batch: TextBatch, number: int) -> Scores:
+    """Scores of a text with the votes of its windows on the part of the model that decided."""
+    votes = batch.votes(number, scores.stage)
+    return replace(scores, votes=votes) if votes else scores
 
 
 def _encoder_scorer(folder: Path, model: Model) -> EncoderScorer:

@@ -18,6 +18,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
 from schemas.errors import InferenceError, ModelError
+from worker.inference.run_tally import RunTally
 from worker.inference.tokenizer import IdArray
 
 Rows = npt.NDArray[np.float32]
@@ -50,8 +51,13 @@ PADDING_TOKENS = 16
 class Engine:
     """`outputs` names what `run` gives: `embedding` [N, H], `logits` [N, labels], or both."""
 
-    def __init__(self, path: Path, *, run_tokens: int, threads: int = 1, pad_id: int = 0) -> None:
-        """Raises ModelError if ONNX Runtime refuses the file or its inputs or outputs are not as expected."""
+    def __init__(
+        self, path: Path, *, run_tokens: int, threads: int = 1, pad_id: int = 0, tally: RunTally | None = None
+    ) -> None:
+        """`tally` counts the runs.
+
+        Raises ModelError if ONNX Runtime refuses the file or its inputs or outputs are not as expected.
+        """
         try:
             self._session = onnxruntime.InferenceSession(path, _options(threads), providers=["CPUExecutionProvider"])
         except _ERRORS as error:
@@ -68,6 +74,7 @@ class Engine:
         self._types = {name: _INTEGERS[kind] for name, kind in inputs.items()}
         self._run_tokens = run_tokens
         self._pad_id = pad_id
+        self._tally = tally or RunTally()
 
     def run(self, sequences: Sequence[IdArray], first_tokens: Sequence[int] | None = None) -> dict[str, Rows]:
         """Output rows of each of one or more sequences, in order, by output name. Threads may call it at once.
@@ -108,6 +115,8 @@ class Engine:
         for name, values in zip(self.outputs, rows, strict=True):
             if not np.isfinite(values).all():
                 raise InferenceError(f"the model gave no finite {name} for {ids.shape[0]} x {length} tokens")
+        tokens = sum(map(len, sequences))
+        self._tally.ran(len(sequences), tokens, ids.size - tokens)
         return rows
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from schemas.errors import ModelError
 from schemas.manifest import MODEL_FILE, TOKENIZER_FILE, LongText, Manifest, ModelKind
 from worker.inference.engine import EMBEDDING, LOGITS, Engine, Rows
+from worker.inference.run_tally import RunTally
 from worker.inference.scores import Array, joined, normalized
 from worker.inference.tokenizer import IdArray, TextTokenizer
 from worker.inference.windows import weights, windows
@@ -59,10 +60,14 @@ class Model:
         self._check_shapes()
 
     @classmethod
-    def load(cls, folder: Path, manifest: Manifest, *, run_tokens: int, threads: int) -> Model:
+    def load(
+        cls, folder: Path, manifest: Manifest, *, run_tokens: int, threads: int, tally: RunTally | None = None
+    ) -> Model:
         """The model of a folder whose `manifest` has passed `folder.check`. Raises ModelError with the reason."""
         tokenizer = TextTokenizer.load(folder / TOKENIZER_FILE)
-        engine = Engine(folder / MODEL_FILE, run_tokens=run_tokens, threads=threads, pad_id=tokenizer.pad_id)
+        engine = Engine(
+            folder / MODEL_FILE, run_tokens=run_tokens, threads=threads, pad_id=tokenizer.pad_id, tally=tally
+        )
         return cls(manifest, tokenizer, engine)
 
     def encode(self, texts: Sequence[str]) -> list[IdArray]:
