@@ -14,6 +14,7 @@ FenliuError
 │   ├── ExpiredError          past its deadline before it reached the model
 │   ├── WebhookError          a webhook that does not exist, or whose URL may not be called
 │   ├── ReviewError           a review that cannot be made: not claimed, decided already, or no such label
+│   ├── UserError             a user who cannot be made or changed as asked; has a code and a field
 │   └── DeadLetterError       a dead letter that is gone, or that somebody else has sent back meanwhile
 ├── RetryableError            the input is fine, the moment is not: leave it in the inbox
 │   ├── InboxUnavailableError     Redis cannot be reached

@@ -7,19 +7,20 @@ from sqlalchemy import BigInteger, Column, ForeignKey, Index, PrimaryKeyConstrai
 from schemas.names import Role
 from schemas.tables.columns import flag, metadata, moment, one_of, row_id
 
-# `password_hash` is argon2id's, with its salt and costs.
+# `name_key` is the name as it is compared: normalised, case folded. `password_hash` is argon2id's, with salt and costs.
 users = Table(
     "users",
     metadata,
     row_id(),
     Column("name", Text, nullable=False),
+    Column("name_key", Text, nullable=False),
     Column("password_hash", Text, nullable=False),
     Column("role", Text, nullable=False),
     flag("enabled", default=True),
     moment("created_at", now=True),
     moment("password_at", now=True),
     moment("last_login_at", nullable=True),
-    UniqueConstraint("name"),
+    UniqueConstraint("name_key"),
     one_of("role", Role),
 )
 
