@@ -59,7 +59,8 @@ def list_(
 ) -> None:
     """List dead letters, newest first. With --json: one object a line, with the raw fields."""
     which = Filter(
-        ids or (), code, source, since_time(since), _state(replayed), field, lane, item, since_time(until), contains or None
+        ids or (), code, source, since_time(since), _state(replayed), field, lane, item, since_time(until),
+        contains or None,
     )  # fmt: skip
     engine = make_engine(connected(load_settings()))
     found = dead_letters.page(engine, which, rows=limit)
@@ -106,7 +107,8 @@ def replay(
     still wrong makes a new dead letter.
     """
     which = Filter(
-        ids or (), code, source, since_time(since), _state(again), field, lane, item, since_time(until), contains or None
+        ids or (), code, source, since_time(since), _state(again), field, lane, item, since_time(until),
+        contains or None,
     )  # fmt: skip
     _check_chosen(which, everything)
     settings = connected(load_settings())
@@ -127,9 +129,7 @@ def replay(
 def edit(
     letter_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=2**63 - 1, help="The letter, as `list` says.")],
     *,
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Its new value.")
-    ] = None,
+    values: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Its new value.")] = None,
     unset: Annotated[list[str] | None, typer.Option(metavar="FIELD", help="Leave this field out.")] = None,
     by: _By = None,
     as_json: _AsJson = False,
@@ -180,7 +180,8 @@ def drop(
 ) -> None:
     """Delete dead letters for good."""
     which = Filter(
-        ids or (), code, source, since_time(since), _state(replayed), field, lane, item, since_time(until), contains or None
+        ids or (), code, source, since_time(since), _state(replayed), field, lane, item, since_time(until),
+        contains or None,
     )  # fmt: skip
     _check_chosen(which, everything)
     dropped = dead_letters.drop(make_engine(connected(load_settings())), which)
