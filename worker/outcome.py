@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from schemas.errors import Code
 from schemas.messages import Entry, RawEntry
 from schemas.names import AssignmentStatus, Stage, Task
 
+if TYPE_CHECKING:
+    from worker.inference.scores import Vote
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One task's result. `production`: whether its model is in production and may become current."""
+    """One task's result. `production`: whether its model is in production and may become current.
+
+    `votes`: of a long text's windows, for those who get a reply; never stored.
+    """
 
     task: Task
     model: str
@@ -25,6 +32,7 @@ class Prediction:
     queue_ms: float
     infer_ms: float
     route_set_version: int | None = None
+    votes: tuple[Vote, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,7 +148,10 @@ class Pipeline:
                     field = "labels" if routes is None else "route_set"
                     raise EntryError(Code.BAD_LABELS, field, str(error)) from error
         # Of a ticket that a rule decides and whose sentiment nobody wants, nothing is asked.
-        job = Job(entry.text, Task.SENTIMENT in entry.tasks, prepared, entry.multi_label, ids)
+        job = Job(
+            entry.text, Task.SENTIMENT in entry.tasks, prepared, entry.multi_label, ids,
+            explain=entry.reply_to is not None,
+        )  # fmt: skip
         return _Work(position, entry, classifier, job, routes, rule)
 
     def _route_set(self, name: str, known: dict[str, RouteSetVersion | None]) -> RouteSetVersion:
@@ -188,6 +191,7 @@ class Pipeline:
                 queue_ms=queue_ms,
                 infer_ms=0.0 if scores is ruled else infer_ms,
                 route_set_version=item.routes.version if item.routes and task is Task.ROUTING else None,
+                votes=scores.votes,
             )
 
         predictions = tuple(prediction(task, scores) for task, scores in by_task.items() if scores is not None)

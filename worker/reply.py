@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from schemas.messages import RawEntry, encode_reply, reply_to_of
 from schemas.names import Keys, ReplyStatus
 from worker.inbox import Reply
-from worker.outcome import Dead, Done, Outcome
+from worker.outcome import Dead, Done, Outcome, Prediction
 
 
 def replies_for(
@@ -33,18 +33,22 @@ def _result(outcome: Outcome) -> dict[str, object]:
         return {"code": outcome.code.value, "field": outcome.field, "message": outcome.message}
     if not isinstance(outcome, Done):
         return {}
-    result: dict[str, object] = {
-        prediction.task.value: {
-            "label": prediction.label,
-            "score": prediction.score,
-            "scores": dict(prediction.scores),
-            "model": prediction.model,
-            "model_version": prediction.model_version,
-            "stage": prediction.stage.value,
-            "infer_ms": round(prediction.infer_ms, 3),
-        }
-        for prediction in outcome.predictions
-    }
+    result: dict[str, object] = {prediction.task.value: _task_result(prediction) for prediction in outcome.predictions}
     if outcome.assignment:
         result["assignment"] = {"team": outcome.assignment.team, "status": outcome.assignment.status.value}
+    return result
+
+
+def _task_result(prediction: Prediction) -> dict[str, object]:
+    result: dict[str, object] = {
+        "label": prediction.label,
+        "score": prediction.score,
+        "scores": dict(prediction.scores),
+        "model": prediction.model,
+        "model_version": prediction.model_version,
+        "stage": prediction.stage.value,
+        "infer_ms": round(prediction.infer_ms, 3),
+    }
+    if prediction.votes:
+        result["windows"] = [{"start": vote.start, "end": vote.end, "scores": vote.scores} for vote in prediction.votes]
     return result

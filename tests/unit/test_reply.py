@@ -7,6 +7,7 @@ import json
 from schemas.errors import Code
 from schemas.messages import RawEntry, decode
 from schemas.names import AssignmentStatus, Keys, Lane, ReplyStatus, Stage, Task
+from worker.inference.scores import Vote
 from worker.outcome import Assignment, Dead, Done, Expired, Prediction
 from worker.reply import replies_for
 
@@ -39,6 +40,35 @@ def test_only_those_who_ask_are_told_in_order() -> None:
     assert ("物流", {"物流": 0.9, "退款": 0.1}) == (result["routing"]["label"], result["routing"]["scores"])
     assert {"team": "物流", "status": "auto"} == result["assignment"]
     assert ("expired", {}) == (second.fields["status"], json.loads(second.fields["result"]))
+
+
+def test_a_long_text_comes_with_what_each_of_its_windows_says() -> None:
+    # Given a text that was read in two windows, and one that was not
+    raw = _raw(reply_to="fenliu:reply:a")
+    votes = (Vote(0, 5, {"好": 0.9, "坏": 0.1}), Vote(3, 8, {"坏": 0.6, "好": 0.4}))
+    for given in (votes, ()):
+        prediction = Prediction(
+            Task.SENTIMENT,
+            "m",
+            "1",
+            "好",
+            0.65,
+            {"好": 0.65, "坏": 0.35},
+            Stage.CLASSIFIER,
+            True,
+            1.0,
+            2.0,
+            votes=given,
+        )
+        # when they are answered
+        (reply,) = replies_for([raw], [Done(decode(raw, KEYS), (prediction,))], [ReplyStatus.OK], KEYS)
+        # then only the first has windows
+        found = json.loads(reply.fields["result"])["sentiment"].get("windows")
+        expected = [
+            {"start": 0, "end": 5, "scores": {"好": 0.9, "坏": 0.1}},
+            {"start": 3, "end": 8, "scores": {"坏": 0.6, "好": 0.4}},
+        ]
+        assert (expected if given else None) == found
 
 
 def test_a_dead_entry_is_answered_with_its_code_and_field() -> None:

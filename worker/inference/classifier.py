@@ -146,7 +146,8 @@ class Classifier:
         found = {}
         for number in wanted:
             cut = done.cuts[number]
-            batch.vote(number, Stage.CLASSIFIER, self._model, cut.weights[0], labels, values[cut.start : cut.end])
+            rows = values[cut.start : cut.end]
+            batch.vote(number, Stage.CLASSIFIER, self._model, room_tokens=cut.weights[0], names=labels, rows=rows)
             found[number] = _with_votes(ranked(labels, cut.joined(values), Stage.CLASSIFIER), batch, number)
         return found
 

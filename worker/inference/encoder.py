@@ -76,7 +76,11 @@ class EncoderScorer:
         at = 0
         for number in which:
             cut = done.cuts[number]
-            found.append(joined(values[at : at + len(cut.weights)], cut.weights))
+            rows = values[at : at + len(cut.weights)]
+            batch.vote(
+                number, Stage.ENCODER, self._model, room_tokens=cut.weights[0], names=labels.labels.names, rows=rows
+            )
+            found.append(joined(rows, cut.weights))
             at += len(cut.weights)
         return found
 

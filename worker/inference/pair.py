@@ -110,11 +110,14 @@ class PairScorer:
         windows = [window for text in texts for window in text]
         logits = self._logits(windows, labels, batch)
         found = []
-        for text in texts:
+        for number, text in zip(which, texts, strict=True):
             first, last = text[0], text[-1]
             rows = logits[first.row : last.row + len(last.chosen)].reshape(len(text), len(first.chosen), 2)
             weights = [max(1, len(window.ids)) for window in text]
-            found.append(joined(self._calibrated(rows, multi_label=multi_label), weights))
+            values = self._calibrated(rows, multi_label=multi_label)
+            names = [labels.labels.names[label] for label in first.chosen]
+            batch.vote(number, Stage.PAIR, self._model, room_tokens=weights[0], names=names, rows=values)
+            found.append(joined(values, weights))
         return found
 
     def _model_windows(

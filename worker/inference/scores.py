@@ -16,14 +16,31 @@ from schemas.names import Stage
 Array = npt.NDArray[np.float64]
 
 
+VOTE_LABELS = 10
+"""Labels kept of each window's vote: a long text has many windows, and a label set up to 500 labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """What one window of a long text says by itself: the window's characters, and its best labels, best first."""
+
+    start: int
+    end: int
+    scores: dict[str, float]
+
+
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """`scores` is in descending order; of equal ones the label that was given last stands first, as in ModelScope."""
+    """`scores` is in descending order; of equal ones the label that was given last stands first, as in ModelScope.
+
+    `votes`: of each window, where they were asked for and the text has more than one.
+    """
 
     label: str
     score: float
     scores: dict[str, float]
     stage: Stage
+    votes: tuple[Vote, ...] = ()
 
 
 def softmax(values: Array) -> Array:

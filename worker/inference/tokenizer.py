@@ -91,6 +91,18 @@ class TextTokenizer:
             raise InferenceError(f"the tokenizer failed: {error}") from error
         return [self._harmless(encoding.ids) for encoding in encodings]
 
+    def places(self, text: str) -> list[tuple[int, int]]:
+        """For each token that `encode` gives of a text, where its characters start and end. Raises InferenceError."""
+        try:
+            encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        except Exception as error:
+            raise InferenceError(f"the tokenizer failed: {error}") from error
+        return [
+            place
+            for number, place in zip(encoding.ids, encoding.offsets, strict=True)
+            for _ in self._spelled.get(number, (number,))
+        ]
+
     def _harmless(self, ids: list[int]) -> IdArray:
         # A vocabulary may hold `</s>` as an ordinary piece too (XLM-R's does), and then text can still match it.
         if not self._special.isdisjoint(ids):
