@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from producers.gateway.app import create_app
 from producers.gateway.gateway import Gateway
+from producers.gateway.gauges import Gauges
 from producers.gateway.keys import KeyRing
 from producers.gateway.problems import INSTANCE_PREFIX, ProblemDocument
 from producers.receipts import Receipt
@@ -78,7 +79,7 @@ def make_app(client: FakeClient, *, look: Any = lambda used: OPEN, **changes: An
     app = create_app(settings)
     nothing: Any = None
     app.state.gateway = Gateway(
-        settings, app.state.metrics, client, nothing, KeyRing(look), nothing, nothing,  # type: ignore[arg-type]
+        settings, app.state.metrics, client, nothing, KeyRing(look), nothing, nothing, Gauges([]),  # type: ignore[arg-type]
     )  # fmt: skip
     return app
 

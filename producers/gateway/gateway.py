@@ -7,17 +7,20 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+import redis
 import redis.asyncio
 from sqlalchemy import Engine
 from starlette.requests import Request
 
 from producers.async_client import AsyncClient
+from producers.gateway.gauges import Gauges
 from producers.gateway.keys import KeyRing
 from producers.gateway.metrics import Metrics
 from producers.gateway.rate import Rates
 from producers.gateway.readiness import Readiness
 from schemas.database import make_engine
 from schemas.settings import Settings
+from worker.desk import gauges
 from worker.desk import keys as desk
 
 _REDIS_TIMEOUT_S = 2.0
@@ -35,6 +38,7 @@ class Gateway:
     keys: KeyRing
     rates: Rates
     readiness: Readiness
+    gauges: Gauges
 
 
 @asynccontextmanager
@@ -44,16 +48,20 @@ async def opened(settings: Settings, metrics: Metrics) -> AsyncIterator[Gateway]
     server = redis.asyncio.Redis.from_url(
         settings.redis_url, socket_timeout=_REDIS_TIMEOUT_S, socket_connect_timeout=_REDIS_TIMEOUT_S
     )
+    blocking = redis.Redis.from_url(
+        settings.redis_url, socket_timeout=_REDIS_TIMEOUT_S, socket_connect_timeout=_REDIS_TIMEOUT_S, retry=None
+    )
     keys = KeyRing(partial(desk.holders, engine))
     try:
         async with AsyncClient.from_settings(settings) as client:
             yield Gateway(
                 settings, metrics, client, engine, keys, Rates(server, settings.keys),
-                Readiness(server, engine, settings.keys),
+                Readiness(server, engine, settings.keys), Gauges(gauges.parts(engine, blocking, settings.keys)),
             )  # fmt: skip
         await keys.close()
     finally:
         await server.aclose()
+        blocking.close()
         engine.dispose()
 
 

@@ -55,7 +55,7 @@ async def readyz(request: Request) -> Response:
 
 @router.get(
     "/metrics",
-    summary="Counters for Prometheus",
+    summary="Metrics for Prometheus",
     responses={
         200: {"description": "Prometheus' text format.", "content": {"text/plain": {"schema": {"type": "string"}}}}
     },
@@ -63,5 +63,6 @@ async def readyz(request: Request) -> Response:
     tags=["operation"],
 )
 async def metrics(request: Request) -> Response:
-    """Latency, requests and errors by route, of this process."""
-    return Response(gateway_of(request).metrics.page(), headers={"Content-Type": CONTENT_TYPE})
+    """Latency, requests and errors by route, of this process; inboxes, workers and tables, of the deployment."""
+    gateway = gateway_of(request)
+    return Response(gateway.metrics.page() + await gateway.gauges.page(), headers={"Content-Type": CONTENT_TYPE})

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+import platform
+from importlib import metadata
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -14,7 +18,12 @@ class Metrics:
     """Counters of one gateway process, in a registry of its own."""
 
     def __init__(self) -> None:
+        # Twice the series, for times that nothing here asks for.
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no types
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        about = Info("fenliu_gateway", "Fenliu's version, and Python's.", registry=self.registry)
+        about.info({"version": metadata.version("fenliu"), "python": platform.python_version()})
         self.in_flight = Gauge("fenliu_http_in_flight", "Requests being answered.", registry=self.registry)
         self._seconds = Histogram(
             "fenliu_http_request_seconds",
