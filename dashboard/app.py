@@ -12,7 +12,7 @@ from dashboard import assets
 from dashboard.access.pages import pages as access
 from dashboard.dead_letters.pages import pages as dead_letters
 from dashboard.overview.pages import pages as overview
-from dashboard.pages import home
+from dashboard.pages import LostRoute, home
 from dashboard.quality.pages import pages as quality
 from dashboard.review.pages import pages as review
 from dashboard.site import opened
@@ -28,6 +28,7 @@ class WebPages:
         Route("/", home, methods=["GET"]),
         *(route for each in (trial, overview, review, quality, dead_letters, access) for route in each.routes),
         *assets.routes,
+        LostRoute(),
     )
 
     @asynccontextmanager

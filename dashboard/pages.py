@@ -10,18 +10,21 @@ import hmac
 import secrets
 from collections.abc import Awaitable, Callable
 
-from starlette.datastructures import FormData
+from starlette.datastructures import FormData, Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
-from dashboard.forms import read_form
+from dashboard import problems
+from dashboard.forms import is_storable, read_form, unstorable
 from dashboard.site import Site
 from dashboard.visit import CSRF_FIELD, CSRF_HEADER, Visit
 from dashboard.words import LANGUAGES, preferred, words_of
-from schemas.errors import FenliuError, InboxFullError, PermanentError, RetryableError
+from schemas.errors import FenliuError
 from schemas.names import Role
+from schemas.settings import Settings
 
 SESSION_COOKIE = "fenliu_session"
 LANGUAGE_COOKIE = "fenliu_language"
@@ -81,18 +84,25 @@ async def _answer(request: Request, handler: PageHandler, role: Role | None) -> 
     secret = request.cookies.get(SESSION_COOKIE) or secrets.token_urlsafe(32)
     visit = Visit(request, site, None, words_of(_language(request)), secret)
     try:
-        form = await read_form(request, site.settings.http_body_bytes) if request.method == "POST" else FormData()
+        if not is_storable(request.query_params.values()):
+            raise unstorable()
+        form = await _form(request, site.settings)
         person = await site.gate.person(request, secret)
         visit = Visit(request, site, person, visit.words, secret, form)
         response = _refusal(visit, role) or await handler(visit)
-    except HTTPException as error:
-        response = _error_page(visit, error.status_code, str(error.detail))
-    except FenliuError as error:
-        response = _error_page(visit, _status_of(error), str(error))
+    except (HTTPException, FenliuError) as error:
+        response = problems.answer(visit, error)
+    await visit.form.close()
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     _set_cookies(visit, response)
     return response
+
+
+async def _form(request: Request, settings: Settings) -> FormData:
+    if request.method != "POST":
+        return FormData()
+    return await read_form(request, settings.http_body_bytes, settings.http_timeout_s)
 
 
 def _refusal(visit: Visit, role: Role | None) -> Response | None:
@@ -102,26 +112,12 @@ def _refusal(visit: Visit, role: Role | None) -> Response | None:
         return visit.site.gate.turn_away(visit)
     if role is not None and not visit.may(role):
         needed = visit.words("This page is for the role %(role)s.", role=visit.words(role.value))
-        return _error_page(visit, 403, needed)
+        return problems.page(visit, 403, needed)
     if request.method == "POST":
         sent = request.headers.get(CSRF_HEADER) or str(visit.form.get(CSRF_FIELD, ""))
         if not hmac.compare_digest(sent.encode(), visit.csrf.encode()):
-            return _error_page(visit, 403, visit.words("This form is too old. Load the page again and repeat it."))
+            return problems.page(visit, 403, visit.words("This form is too old. Load the page again and repeat it."))
     return None
-
-
-def _error_page(visit: Visit, status: int, message: str) -> Response:
-    """A page that says what is wrong; for htmx the message alone, which static/app.js shows."""
-    template = "error_part.html" if visit.is_htmx else "error.html"
-    return visit.page(template, status, code=status, message=message)
-
-
-def _status_of(error: FenliuError) -> int:
-    if isinstance(error, InboxFullError):
-        return 429
-    if isinstance(error, RetryableError):
-        return 503
-    return 422 if isinstance(error, PermanentError) else 500
 
 
 def _language(request: Request) -> str:
@@ -146,4 +142,23 @@ def _set_cookies(visit: Visit, response: Response) -> None:
 
 async def home(request: Request) -> Response:
     """The first page: where people try it."""
-    return RedirectResponse(request.scope.get("root_path", "").rstrip("/") + "/try", 307)
+    query = f"?{request.url.query}" if request.url.query else ""
+    return RedirectResponse(request.scope.get("root_path", "").rstrip("/") + "/try" + query, 307)
+
+
+class LostRoute(PageRoute):
+    """The last route: a page for browsers that ask for what is not there. Programs get a problem document."""
+
+    def __init__(self) -> None:
+        super().__init__("/{path:path}", _lost, "GET", None)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Not for programs, and not below the API's own path."""
+        is_browser = scope["type"] == "http" and "text/html" in Headers(scope=scope).get("accept", "")
+        if not is_browser or scope["path"].startswith("/v1/"):
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
+async def _lost(visit: Visit) -> Response:  # noqa: ARG001 - as every handler
+    raise HTTPException(404)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from dashboard.assets import asset_path
+from dashboard.words import LANGUAGES
 from schemas.names import Role
 
 if TYPE_CHECKING:
@@ -25,8 +27,19 @@ def render(template: str, visit: Visit, **values: Any) -> str:
     words = visit.words
     return _environment().get_template(template).render(
         values, visit=visit, _=words, words=words, url=visit.url, asset=lambda name: visit.url(asset_path(name)),
-        Role=Role,
+        language_link=partial(_language_link, visit), LANGUAGES=LANGUAGES, Role=Role,
     )  # fmt: skip
+
+
+def _language_link(visit: Visit, language: str) -> str:
+    """This page in another language: its address with all it has. What a form has answered leads to the form's page."""
+    url = visit.request.url
+    query = [(name, value) for name, value in visit.request.query_params.multi_items() if name != "language"]
+    path = url.path
+    if visit.request.method == "POST":
+        path = visit.url("/" + path.removeprefix(visit.url("/")).partition("/")[0])
+        query = []
+    return f"{path}?{urlencode([*query, ('language', language)])}"
 
 
 @cache
