@@ -158,6 +158,8 @@ ADVISORY_LOCK_RELAY = 7_305_211_002
 """Held by the one relay that delivers."""
 ADVISORY_LOCK_ROLLUP = 7_305_211_003
 """Held while sums for dashboards are folded."""
+ADVISORY_LOCK_QUALITY = 7_305_211_004
+"""Held while quality is measured."""
 
 DASHBOARD_ROLE = "fenliu_dashboard"
 """The database role that may read the views named `dash_*` and nothing else."""

@@ -47,6 +47,7 @@ class Ticker:
         try:
             if prunes:
                 schedules.keep_nightly_prune(self._engine)
+            schedules.keep_nightly_quality(self._engine)
             launches = schedules.claim(self._engine, grace_s=2 * settings.tick_s + _GRACE_S, prunes=prunes)
             for launch in launches:
                 self._jobs.start(launch)

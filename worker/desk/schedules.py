@@ -20,10 +20,13 @@ from schemas.names import BackfillState
 JOB_BACKFILL = "backfill"
 JOB_PRUNE = "prune"
 NIGHTLY_PRUNE = "nightly prune"
-"""Names that people give hold no space, so that none of theirs is this one."""
+JOB_QUALITY = "quality"
+NIGHTLY_QUALITY = "nightly quality"
+"""Names that people give hold no space, so that none of theirs is one of these."""
 
 MOST_ATTEMPTS = 5
-_NIGHTLY_CRON = "30 3 * * *"
+_PRUNE_CRON = "30 3 * * *"
+_QUALITY_CRON = "0 4 * * *"
 _DUE_AT_ONCE = 20
 _DEAD_AFTER_S = 60.0
 
@@ -122,18 +125,20 @@ def uncount(engine: Engine, backfill_ids: list[int]) -> None:
 
 def keep_nightly_prune(engine: Engine) -> None:
     """See that pruning is scheduled for every night. Raises DatabaseUnavailableError."""
+    _keep_nightly(engine, NIGHTLY_PRUNE, _PRUNE_CRON, JOB_PRUNE)
+
+
+def keep_nightly_quality(engine: Engine) -> None:
+    """See that quality is measured every night. Raises DatabaseUnavailableError."""
+    _keep_nightly(engine, NIGHTLY_QUALITY, _QUALITY_CRON, JOB_QUALITY)
+
+
+def _keep_nightly(engine: Engine, name: str, cron: str, job: str) -> None:
     with translated(), engine.begin() as connection:
-        found = connection.execute(_NIGHTLY_IS_KEPT, {"name": NIGHTLY_PRUNE}).one()
+        found = connection.execute(_NIGHTLY_IS_KEPT, {"name": name}).one()
         if not found.kept:
-            connection.execute(
-                _KEEP_NIGHTLY,
-                {
-                    "name": NIGHTLY_PRUNE,
-                    "cron": _NIGHTLY_CRON,
-                    "job": JOB_PRUNE,
-                    "next_run_at": next_run(_NIGHTLY_CRON, "UTC", found.now),
-                },
-            )
+            values = {"name": name, "cron": cron, "job": job, "next_run_at": next_run(cron, "UTC", found.now)}
+            connection.execute(_KEEP_NIGHTLY, values)
 
 
 def _decide(connection: Connection, row: Any, grace_s: float, prunes: bool) -> tuple[Launch | None, str]:
@@ -144,6 +149,8 @@ def _decide(connection: Connection, row: Any, grace_s: float, prunes: bool) -> t
         if not prunes:
             return None, "skipped: FENLIU_RETENTION_DAYS and FENLIU_DELIVERED_DAYS are both 0"
         return Launch("prune", ("prune",)), "started"
+    if row.job == JOB_QUALITY:
+        return Launch("quality", ("quality", "evaluate")), "started"
     if row.job != JOB_BACKFILL:
         return None, f"skipped: there is no job {row.job!r}"
     running = connection.scalar(_RUNNING, {"name": row.name})
