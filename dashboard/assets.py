@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from starlette.routing import Route
 _STATIC = Path(__file__).with_name("static")
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _FOR_GOOD = "public, max-age=31536000, immutable"
+_NOT_KEPT = "no-cache"
 
 
 def asset_path(name: str) -> str:
@@ -26,18 +28,34 @@ def asset_path(name: str) -> str:
 
 
 async def asset(request: Request) -> Response:
-    """A file, packed for those who can unpack it. Open to all: there is nothing in it that is not in the package."""
+    """A file, packed for those who can unpack it. Open to all: there is nothing in it that is not in the package.
+
+    Under another hash, which a page of another version has given, it is served too, but kept by nobody.
+    """
     name = request.path_params["name"]
     if name not in _names():
         raise HTTPException(404)
     media_type = _TYPES[Path(name).suffix]
-    headers = {"Cache-Control": _FOR_GOOD, "Vary": "Accept-Encoding", "X-Content-Type-Options": "nosniff"}
-    if "gzip" in request.headers.get("accept-encoding", ""):
+    is_ours = request.path_params["digest"] == _digest(name)
+    headers = {
+        "Cache-Control": _FOR_GOOD if is_ours else _NOT_KEPT,
+        "Vary": "Accept-Encoding",
+        "X-Content-Type-Options": "nosniff",
+    }
+    if _takes_gzip(request.headers.get("accept-encoding", "")):
         return Response(_packed(name), headers=headers | {"Content-Encoding": "gzip"}, media_type=media_type)
     return Response(_content(name), headers=headers, media_type=media_type)
 
 
 routes = [Route("/assets/{digest}/{name:path}", asset, methods=["GET"])]
+
+
+def _takes_gzip(accept_encoding: str) -> bool:
+    for choice in accept_encoding.lower().split(","):
+        name, _, quality = choice.partition(";")
+        if name.strip() == "gzip":
+            return not re.fullmatch(r"q=0(\.0*)?", quality.strip())
+    return False
 
 
 @cache
@@ -55,7 +73,8 @@ def _content(name: str) -> bytes:
 
 @cache
 def _packed(name: str) -> bytes:
-    return gzip.compress(_content(name), mtime=0)
+    stored = _STATIC / f"{name}.gz"
+    return stored.read_bytes() if stored.is_file() else gzip.compress(_content(name), mtime=0)
 
 
 @cache
