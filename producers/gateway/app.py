@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from producers.gateway import docs, health, items, legacy, predict
 from producers.gateway.exchange import Exchanges
@@ -50,5 +51,7 @@ def create_app(settings: Settings, pages: Pages | None = None) -> FastAPI:
         app.add_exception_handler(error, on_problem)
     app.state.metrics = measured
     exchanges: Any = Exchanges
-    app.add_middleware(exchanges, metrics=measured, request_log=RequestLog(settings))
+    # Those of FastAPI say themselves which they are.
+    templates = {route.endpoint: route.path_format for route in app.routes if isinstance(route, Route)}
+    app.add_middleware(exchanges, metrics=measured, request_log=RequestLog(settings), templates=templates)
     return app

@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -52,8 +53,11 @@ def exchange_of(scope: Any) -> Exchange:
 class Exchanges:
     """ASGI: gives every request its id, counts and logs it, and answers what nobody expected."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, request_log: RequestLog) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, request_log: RequestLog, templates: Mapping[Any, str]) -> None:
+        """`templates`: paths, with names for what varies, of endpoints whose routes do not put themselves into the
+        scope."""
         self._app = app
+        self._templates = templates
         self._metrics = metrics
         self._log = request_log
 
@@ -93,7 +97,7 @@ class Exchanges:
 
     def _note(self, scope: Scope, exchange: Exchange, status: int, seconds: float) -> None:
         route = scope.get("route")
-        template = getattr(route, "path_format", NO_ROUTE)
+        template = route.path_format if route else self._templates.get(scope.get("endpoint"), NO_ROUTE)
         self._metrics.observe(scope["method"], template, status, exchange.problem, seconds)
         self._log.write(
             logging.DEBUG if template in _QUIET_ROUTES else logging.INFO,
