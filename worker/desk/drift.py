@@ -177,7 +177,7 @@ def _binned(values: Sequence[float], edges: Sequence[float]) -> Counts:
 
 
 def _chi_square_99(freedom: int) -> float:
-    """The value that chi-square stays below in 99 of 100 cases (Wilson and Hilferty 1931, within 2 % of it)."""
+    """The value that chi-square stays below in 99 of 100 cases by Wilson and Hilferty (1931): within 1 %."""
     if freedom == 0:
         return 0.0
     ninth = 2 / (9 * freedom)

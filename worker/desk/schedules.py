@@ -25,6 +25,7 @@ NIGHTLY_QUALITY = "nightly quality"
 """Names that people give hold no space, so that none of theirs is one of these."""
 
 MOST_ATTEMPTS = 5
+_NIGHTLY = {JOB_PRUNE: ("prune",), JOB_QUALITY: ("quality", "evaluate")}
 _PRUNE_CRON = "30 3 * * *"
 _QUALITY_CRON = "0 4 * * *"
 _DUE_AT_ONCE = 20
@@ -145,12 +146,10 @@ def _decide(connection: Connection, row: Any, grace_s: float, prunes: bool) -> t
     late = row.now - row.next_run_at
     if late > timedelta(seconds=grace_s) and not row.catch_up:
         return None, f"skipped: the run of {_shown(row.next_run_at)} was missed by {_span(late)}"
-    if row.job == JOB_PRUNE:
-        if not prunes:
-            return None, "skipped: FENLIU_RETENTION_DAYS and FENLIU_DELIVERED_DAYS are both 0"
-        return Launch("prune", ("prune",)), "started"
-    if row.job == JOB_QUALITY:
-        return Launch("quality", ("quality", "evaluate")), "started"
+    if row.job == JOB_PRUNE and not prunes:
+        return None, "skipped: FENLIU_RETENTION_DAYS and FENLIU_DELIVERED_DAYS are both 0"
+    if row.job in _NIGHTLY:
+        return Launch(row.job, _NIGHTLY[row.job]), "started"
     if row.job != JOB_BACKFILL:
         return None, f"skipped: there is no job {row.job!r}"
     running = connection.scalar(_RUNNING, {"name": row.name})
