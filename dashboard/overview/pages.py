@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.responses import Response
 
+from dashboard.overview.board import look, window_now
+from dashboard.overview.csv import to_csv
+from dashboard.overview.filters import Filters, parsed
+from dashboard.overview.live import look_live
+from dashboard.overview.plots import PLOTS
+from dashboard.overview.sql import ask
+from dashboard.overview.zones import ZONE_COOKIE, zone_of_cookie
 from dashboard.pages import Pages
+from dashboard.problems import Refusal
 from dashboard.visit import Visit
+from dashboard.words import later
 from schemas.names import Role
 
 pages = Pages()
@@ -13,5 +24,40 @@ pages = Pages()
 
 @pages.get("/dashboard", Role.VIEWER)
 async def overview(visit: Visit) -> Response:
-    """The page."""
-    return visit.page("overview/page.html")
+    """The page; for htmx what depends on the filters alone."""
+    viewers_zone, filters, wrong = _asked(visit)
+    board, live = await asyncio.gather(
+        look(visit.site.reader, filters, viewers_zone, visit.words), look_live(visit.site)
+    )
+    template = "overview/board.html" if visit.is_htmx else "overview/page.html"
+    return visit.page(
+        template, headers={"HX-Push-Url": visit.url("/dashboard", **filters.query())} if visit.is_htmx else None,
+        board=board, live=live, filters=filters, wrong=wrong, viewers_zone=viewers_zone,
+    )  # fmt: skip
+
+
+@pages.get("/dashboard/live", Role.VIEWER)
+async def live(visit: Visit) -> Response:
+    """The part of the page that is asked for every few seconds."""
+    return visit.page("overview/live.html", live=await look_live(visit.site))
+
+
+@pages.get("/dashboard/{plot}.csv", Role.VIEWER)
+async def csv(visit: Visit) -> Response:
+    """The rows of a plot."""
+    plot = PLOTS.get(visit.request.path_params["plot"])
+    if plot is None:
+        raise Refusal(404, later("There is no such plot."))
+    viewers_zone, filters, wrong = _asked(visit)
+    if wrong:
+        raise Refusal(422, next(iter(wrong.values())))
+    window, _ = await window_now(visit.site.reader, filters, viewers_zone)
+    answer = await asyncio.to_thread(ask, visit.site.reader, plot.statement, window.parameters)
+    headers = {"Content-Disposition": f'attachment; filename="fenliu-{plot.name}.csv"'}
+    return Response(to_csv(answer.columns, answer.rows), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _asked(visit: Visit) -> tuple[str, Filters, dict[str, str]]:
+    """The viewer's zone, the filters of the URL, and what is wrong with them."""
+    viewers_zone = zone_of_cookie(visit.request.cookies.get(ZONE_COOKIE))
+    return viewers_zone, *parsed(visit.request.query_params, viewers_zone)

@@ -8,21 +8,21 @@
 //     "series": [{ "name": "…", "values": [1, null, …],           one per x; null is a gap
 //                  "unit": "share" | "ms" | "s" | "items" | …,     share: 0 to 1, shown in percent
 //                  "tone": "good" | "bad" | "warn" | "soft",       or a colour of its own
+//                  "group": 0,                                     series of one group have one colour
+//                  "dash": "dashed" | "dotted",
 //                  "kind": "line" }],                              a line over stacked bars
 //     "bounds": [{ "name": "…", "value": 0.9 }] }                  broken lines on the first unit's scale
 //
 // Series of up to two units have a scale each, left and right. Plots are drawn anew when their size, the colour
 // scheme or the page's part they stand in changes.
 
-(() => {
+"use strict";
+{
   const scheme = matchMedia("(prefers-color-scheme: dark)");
   const contrast = matchMedia("(prefers-contrast: more)");
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   const language = document.documentElement.lang || "en";
-  const palettes = {
-    light: ["#0f766e", "#b45309", "#4338ca", "#be185d", "#0369a1", "#4d7c0f", "#7e22ce", "#57534e"],
-    dark: ["#2dd4bf", "#fbbf24", "#a5b4fc", "#f472b6", "#38bdf8", "#a3e635", "#d8b4fe", "#d6d3d1"],
-  };
+  const palette = ["plot-1", "plot-2", "plot-3", "plot-4", "plot-5", "plot-6"];
   const times = {
     minute: { hour: "2-digit", minute: "2-digit" },
     hour: { month: "numeric", day: "numeric", hour: "2-digit", minute: "2-digit" },
@@ -42,7 +42,7 @@
       probe.style.color = `var(--${name})`;
       return getComputedStyle(probe).color;
     };
-    const found = Object.fromEntries(["ink", "soft", "line", "card", "good", "bad", "warn"].map((name) => [name, of(name)]));
+    const found = Object.fromEntries(["ink", "soft", "line", "card", "good", "bad", "warn", ...palette].map((name) => [name, of(name)]));
     probe.remove();
     return found;
   }
@@ -65,7 +65,6 @@
   /** What ECharts is told. */
   function option(plot, width) {
     const ink = colours();
-    const palette = palettes[scheme.matches ? "dark" : "light"];
     const lying = plot.kind === "bars";
     const units = [...new Set(plot.series.map((series) => series.unit))].slice(0, 2);
     const line = { lineStyle: { color: ink.line } };
@@ -95,7 +94,7 @@
     }));
     const series = plot.series.map((each, at) => {
       const isLine = plot.kind === "line" || each.kind === "line";
-      const colour = ink[each.tone] || palette[at % palette.length];
+      const colour = ink[each.tone ?? palette[(each.group ?? at) % palette.length]];
       return {
         name: each.name,
         type: isLine ? "line" : "bar",
@@ -107,7 +106,7 @@
         // A value between two gaps has no line to be seen by.
         showSymbol: each.values.length < 60,
         symbolSize: 5,
-        lineStyle: { width: 2, type: plot.kind !== "line" ? "dashed" : "solid" },
+        lineStyle: { width: 2, type: each.dash ?? (plot.kind === "line" ? "solid" : "dashed") },
         z: isLine ? 4 : 2,
         tooltip: { valueFormatter: (value) => (value === null || value === undefined ? "–" : writer(each.unit)(value)) },
         markLine: at === 0 && bounds.length ? { silent: true, symbol: "none", data: bounds, lineStyle: { type: "dashed", color: ink.bad } } : undefined,
@@ -158,4 +157,4 @@
     if (event.detail.elt !== document.body) drawAll(event.detail.elt);
   });
   drawAll(document);
-})();
+}
