@@ -118,7 +118,15 @@
     const found = [...document.querySelectorAll("main :is(input, textarea, select)[name]")];
     return found.filter(({ type }) => !["hidden", "password", "file", "submit"].includes(type));
   }
-  document.querySelector("a[data-language]")?.addEventListener("click", () => {
+  const language = document.querySelector("a[data-language]");
+  for (const name of ["htmx:pushedIntoHistory", "htmx:replacedInHistory"]) {
+    document.addEventListener(name, () => {
+      const address = new URL(location.href);
+      address.searchParams.set("language", new URL(language.href).searchParams.get("language"));
+      language.href = address.href;
+    });
+  }
+  language.addEventListener("click", () => {
     const kept = fields().map(({ name, type, value, checked }) => ({ name, type, value, checked }));
     const again = [...document.querySelectorAll("form[data-again]")].some((form) => form.dataset.again === "sent");
     sessionStorage.setItem(KEPT, JSON.stringify({ path: location.pathname, kept, again }));

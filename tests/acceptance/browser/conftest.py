@@ -67,7 +67,7 @@ def visitor(chromium: Any, address: str) -> Iterator[Visitor]:
     expected: set[int] = set()
 
     def note(message: Any) -> None:
-        codes = re.findall(r"status of (\d{3})", message.text)
+        codes = re.findall(r"(?:status of|Status Error Code) (\d{3})", message.text)
         if message.type in {"error", "warning"} and not (codes and int(codes[0]) in expected):
             wrong.append(f"{message.type}: {message.text}")
 
