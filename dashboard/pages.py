@@ -1,14 +1,14 @@
 """How a page is declared: its path, the role it needs, and the checks that stand before every handler.
 
-In order: is the body small enough, who asks, may they, and does the form carry the browser's CSRF token. What a page
-shows is its own module's matter.
+In order: who asks, may they, is the body small enough, and does the form come from a page of ours and carry the
+browser's CSRF token. What a page shows is its own module's matter.
 """
 
 from __future__ import annotations
 
 import hmac
-import secrets
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from starlette.datastructures import FormData, Headers
 from starlette.exceptions import HTTPException
@@ -18,17 +18,19 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from dashboard import problems
+from dashboard.access import cookies
+from dashboard.access.origin import is_foreign
 from dashboard.forms import is_storable, read_form, unstorable
 from dashboard.site import Site
 from dashboard.visit import CSRF_FIELD, CSRF_HEADER, Visit
 from dashboard.words import LANGUAGES, preferred, words_of
 from schemas.errors import FenliuError
 from schemas.names import Role
-from schemas.settings import Settings
 
-SESSION_COOKIE = "fenliu_session"
 LANGUAGE_COOKIE = "fenliu_language"
 _YEAR_S = 365 * 86_400
+_STRANGERS_BYTES = 16_384
+"""Largest form of somebody who has not logged in: a name and a password."""
 _HEADERS = {
     # Styles of single elements are let in for the plots, whose library writes them; scripts and sheets are ours.
     "Content-Security-Policy": (
@@ -39,6 +41,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 
@@ -81,15 +84,17 @@ class Pages:
 
 async def _answer(request: Request, handler: PageHandler, role: Role | None) -> Response:
     site: Site = request.app.state.site
-    secret = request.cookies.get(SESSION_COOKIE) or secrets.token_urlsafe(32)
+    secret = cookies.sent_secret(request) or cookies.new_secret()
     visit = Visit(request, site, None, words_of(_language(request)), secret)
     try:
         if not is_storable(request.query_params.values()):
             raise unstorable()
-        form = await _form(request, site.settings)
-        person = await site.gate.person(request, secret)
-        visit = Visit(request, site, person, visit.words, secret, form)
-        response = _refusal(visit, role) or await handler(visit)
+        visit = replace(visit, person=await site.gate.person(request, secret))
+        response = _stranger(visit, role)
+        if response is None and request.method == "POST":
+            visit = replace(visit, form=await _form(visit))
+            response = _forgery(visit)
+        response = response or await handler(visit)
     except (HTTPException, FenliuError) as error:
         response = problems.answer(visit, error)
     await visit.form.close()
@@ -99,24 +104,29 @@ async def _answer(request: Request, handler: PageHandler, role: Role | None) -> 
     return response
 
 
-async def _form(request: Request, settings: Settings) -> FormData:
-    if request.method != "POST":
-        return FormData()
-    return await read_form(request, settings.http_body_bytes, settings.http_timeout_s)
+async def _form(visit: Visit) -> FormData:
+    settings = visit.site.settings
+    most_bytes = settings.http_body_bytes if visit.person else min(_STRANGERS_BYTES, settings.http_body_bytes)
+    return await read_form(visit.request, most_bytes, settings.http_timeout_s)
 
 
-def _refusal(visit: Visit, role: Role | None) -> Response | None:
-    """Why this request is not answered by its handler, or None."""
-    request = visit.request
+def _stranger(visit: Visit, role: Role | None) -> Response | None:
+    """The answer to somebody who has not logged in, or may not do this; None if they may."""
     if role is not None and visit.person is None:
         return visit.site.gate.turn_away(visit)
     if role is not None and not visit.may(role):
         needed = visit.words("This page is for the role %(role)s.", role=visit.words(role.value))
         return problems.page(visit, 403, needed)
-    if request.method == "POST":
-        sent = request.headers.get(CSRF_HEADER) or str(visit.form.get(CSRF_FIELD, ""))
-        if not hmac.compare_digest(sent.encode(), visit.csrf.encode()):
-            return problems.page(visit, 403, visit.words("This form is too old. Load the page again and repeat it."))
+    return None
+
+
+def _forgery(visit: Visit) -> Response | None:
+    """The answer to a form that no page of ours has sent; None if one has."""
+    if is_foreign(visit.request):
+        return problems.page(visit, 403, visit.words("This form was sent by another site."))
+    sent = visit.request.headers.get(CSRF_HEADER) or str(visit.form.get(CSRF_FIELD, ""))
+    if not hmac.compare_digest(sent.encode(), visit.csrf.encode()):
+        return problems.page(visit, 403, visit.words("This form is too old. Load the page again and repeat it."))
     return None
 
 
@@ -130,14 +140,11 @@ def _language(request: Request) -> str:
 def _set_cookies(visit: Visit, response: Response) -> None:
     """The browser's secret before login, and the language that was chosen."""
     request = visit.request
-    is_secure = request.url.scheme == "https"
-    has_session = any(value.startswith(f"{SESSION_COOKIE}=") for value in response.headers.getlist("set-cookie"))
-    if SESSION_COOKIE not in request.cookies and not has_session:
-        response.set_cookie(SESSION_COOKIE, visit.secret, httponly=True, samesite="lax", secure=is_secure)
+    if cookies.sent_secret(request) is None and not cookies.is_kept(request, response):
+        cookies.keep(request, response, visit.secret)
     if request.query_params.get("language") in LANGUAGES:
-        response.set_cookie(
-            LANGUAGE_COOKIE, visit.words.language, max_age=_YEAR_S, httponly=True, samesite="lax", secure=is_secure
-        )
+        language, is_secure = visit.words.language, cookies.is_secure(request)
+        response.set_cookie(LANGUAGE_COOKIE, language, max_age=_YEAR_S, httponly=True, samesite="lax", secure=is_secure)
 
 
 async def home(request: Request) -> Response:

@@ -57,6 +57,11 @@ class Visit:
         """Whether the person has at least this role."""
         return self.person is not None and self.person.role.may(role)
 
+    def text(self, field: str) -> str:
+        """What stands in a field of the form; empty if there is none, or a file."""
+        value = self.form.get(field)
+        return value if isinstance(value, str) else ""
+
     def page(
         self, template: str, status: int = 200, headers: Mapping[str, str] | None = None, **values: Any
     ) -> Response:

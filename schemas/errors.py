@@ -154,7 +154,7 @@ class DeadLetterError(PermanentError):
 class UserError(PermanentError):
     """A user who cannot be made or changed as asked.
 
-    `code` is stable (`worker.desk.users.Refusal`), `field` names what is at fault, `message` how to mend it.
+    `code` is stable (`worker.desk.users.Fault`), `field` names what is at fault, `message` how to mend it.
     """
 
     def __init__(self, code: str, field: str, message: str) -> None:

@@ -1,16 +1,9 @@
-"""Logging in and out, and the users that an administrator keeps."""
+"""Logging in and out, one's own account, and the users that an administrator keeps."""
 
 from __future__ import annotations
 
-from starlette.responses import Response
-
+from dashboard.access import account, login, users_page
 from dashboard.pages import Pages
-from dashboard.visit import Visit
 
 pages = Pages()
-
-
-@pages.get("/login", None)
-async def login(visit: Visit) -> Response:
-    """The form."""
-    return visit.page("access/login.html")
+pages.routes.extend([*login.pages.routes, *account.pages.routes, *users_page.pages.routes])

@@ -25,7 +25,7 @@ LOCAL = "local"
 """Who works on the server itself before the first user exists; nobody may be called so."""
 
 
-class Refusal(enum.StrEnum):
+class Fault(enum.StrEnum):
     """Why a user cannot be made or changed. Pages have a text of their own for each."""
 
     NAME_EMPTY = "name_empty"
@@ -39,6 +39,7 @@ class Refusal(enum.StrEnum):
     PASSWORD_IS_NAME = "password_is_name"  # noqa: S105 - a code
     PASSWORD_SIGNS = "password_signs"  # noqa: S105 - a code
     PASSWORD_WRONG = "password_wrong"  # noqa: S105 - a code
+    PASSWORDS_DIFFER = "passwords_differ"
     FIRST_ADMIN = "first_admin"
     LAST_ADMIN = "last_admin"
 
@@ -63,7 +64,7 @@ def create(engine: Engine, name: str, password: str, role: Role) -> User:
     password_hash = passwords.hash_of(password)
     with translated(), engine.begin() as connection:
         if role is not Role.ADMIN and not connection.execute(select(exists(select(users.c.id)))).scalar_one():
-            raise UserError(Refusal.FIRST_ADMIN, "role", "the first user must be an admin, who can make the others")
+            raise UserError(Fault.FIRST_ADMIN, "role", "the first user must be an admin, who can make the others")
         # A name that somebody takes at this moment is waited for, and then taken.
         taken = connection.execute(select(users.c.name).where(users.c.name_key == key_of(name))).scalar()
         if taken is None:
@@ -72,7 +73,7 @@ def create(engine: Engine, name: str, password: str, role: Role) -> User:
             made = connection.execute(new.returning(*_SHOWN)).one_or_none()
             if made is not None:
                 return _user(made)
-    raise UserError(Refusal.NAME_TAKEN, "name", f"there is a user {taken or name!r} already; names differ by letters")
+    raise UserError(Fault.NAME_TAKEN, "name", f"there is a user {taken or name!r} already; names differ by letters")
 
 
 def find(engine: Engine) -> list[User]:
@@ -148,13 +149,13 @@ def checked_name(name: str) -> str:
     """A name as it is kept: in Unicode's form NFKC, without spaces around it. Raises UserError."""
     name = unicodedata.normalize("NFKC", name).strip()
     if not name:
-        raise UserError(Refusal.NAME_EMPTY, "name", "is empty")
+        raise UserError(Fault.NAME_EMPTY, "name", "is empty")
     if len(name) > MOST_NAME_CHARS:
-        raise UserError(Refusal.NAME_LONG, "name", f"has more than {MOST_NAME_CHARS} characters")
+        raise UserError(Fault.NAME_LONG, "name", f"has more than {MOST_NAME_CHARS} characters")
     if any(unicodedata.category(sign)[0] == "C" or unicodedata.category(sign) in {"Zl", "Zp"} for sign in name):
-        raise UserError(Refusal.NAME_SIGNS, "name", "holds signs that cannot be seen, such as a tab; leave them out")
+        raise UserError(Fault.NAME_SIGNS, "name", "holds signs that cannot be seen, such as a tab; leave them out")
     if key_of(name) == LOCAL:
-        raise UserError(Refusal.NAME_RESERVED, "name", f"{LOCAL!r} stands for work on the server itself; take another")
+        raise UserError(Fault.NAME_RESERVED, "name", f"{LOCAL!r} stands for work on the server itself; take another")
     return name
 
 
@@ -163,13 +164,13 @@ def check_password(password: str, name: str) -> None:
     try:
         text = passwords.normalised(password[: passwords.MOST_CHARS + 1])
     except UnicodeEncodeError:
-        raise UserError(Refusal.PASSWORD_SIGNS, "password", "is not valid UTF-8") from None
+        raise UserError(Fault.PASSWORD_SIGNS, "password", "is not valid UTF-8") from None
     if len(password) > passwords.MOST_CHARS:
-        raise UserError(Refusal.PASSWORD_LONG, "password", f"has more than {passwords.MOST_CHARS} characters")
+        raise UserError(Fault.PASSWORD_LONG, "password", f"has more than {passwords.MOST_CHARS} characters")
     if key_of(text) == key_of(name):
-        raise UserError(Refusal.PASSWORD_IS_NAME, "password", "is the user's name; take another")
+        raise UserError(Fault.PASSWORD_IS_NAME, "password", "is the user's name; take another")
     if len(text) < passwords.FEWEST_CHARS:
-        raise UserError(Refusal.PASSWORD_SHORT, "password", f"has fewer than {passwords.FEWEST_CHARS} characters")
+        raise UserError(Fault.PASSWORD_SHORT, "password", f"has fewer than {passwords.FEWEST_CHARS} characters")
 
 
 def key_of(name: str) -> str:
@@ -187,10 +188,10 @@ def _locked(connection: Connection, name: str, *, ends_admin: bool = False, fiel
     able = connection.execute(admins.with_for_update()).scalars().all() if ends_admin else []
     row = connection.execute(select(*_SHOWN).where(users.c.name_key == key_of(name)).with_for_update()).one_or_none()
     if row is None:
-        raise UserError(Refusal.NAME_UNKNOWN, "name", f"there is no user {name!r}; `fenliu users list` shows them")
+        raise UserError(Fault.NAME_UNKNOWN, "name", f"there is no user {name!r}; `fenliu users list` shows them")
     if able == [row.id]:
         raise UserError(
-            Refusal.LAST_ADMIN, field, f"{row.name!r} is the last admin who can log in; make another one first"
+            Fault.LAST_ADMIN, field, f"{row.name!r} is the last admin who can log in; make another one first"
         )
     return _user(row)
 
