@@ -15,7 +15,7 @@ UV_LOCK = $(RUN) -m uv pip compile --quiet --upgrade --universal --generate-hash
 	--python-version 3.11 --custom-compile-command "make lock" pyproject.toml --group pyproject.toml:build
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test up down lint format bench assets lock model test-training clean venv venv-dev venv-training
+.PHONY: help demo test up down lint format bench assets screenshots lock model test-training clean venv venv-dev venv-training
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ bench: venv-dev ## Measure; writes benchmarks/results/*.json
 
 assets: venv-dev ## Renew the pages' scripts from their npm packages
 	@$(RUN) deploy/assets.py
+
+screenshots: venv-dev ## Take the docs' pictures of the web pages, in Chromium
+	@PYTHONPATH=. $(RUN) docs/screenshots.py
 
 lock: venv-dev ## Renew the lock files from pyproject.toml
 	@$(UV_LOCK) --extra worker --extra serve --extra parquet --extra embedded -o requirements.lock

@@ -131,8 +131,8 @@
     const again = [...document.querySelectorAll("form[data-again]")].some((form) => form.dataset.again === "sent");
     sessionStorage.setItem(KEPT, JSON.stringify({ path: location.pathname, kept, again }));
   });
-  document.addEventListener("submit", ({ target }) => {
-    if ("again" in target.dataset) target.dataset.again = "sent";
+  document.addEventListener("submit", ({ target, submitter }) => {
+    if ("again" in target.dataset) target.dataset.again = submitter?.hasAttribute("formaction") ? "" : "sent";
   });
   function takeBack() {
     const stored = JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
