@@ -25,7 +25,15 @@ MAY_IMPORT = {
     "producers.gateway": {"schemas", "producers", "worker.desk"},  # its pages of items and its keys are the desk's
     "worker": {"schemas", "migrations"},  # migrations only to run them: worker.migrate
     "training": {"schemas", "worker.inference"},
-    "dashboard": {"schemas", "producers.client", "producers.async_client", "worker.desk"},
+    "dashboard": {
+        "schemas",
+        "producers.client",
+        "producers.async_client",
+        "producers.item",  # the options of a question
+        "producers.sources",  # files that people upload
+        "producers.gateway.leaving",
+        "worker.desk",
+    },
     "migrations": {"schemas"},
     "benchmarks": {
         "schemas",
