@@ -33,8 +33,8 @@ class MetricsServer:
             self._server = _Server(family, address, page, wrong)
         except OSError as error:
             raise SetupError(
-                f"cannot show metrics on {host} port {port}: {error.strerror or error}; set FENLIU_METRICS_PORT to "
-                "another, or to 0 for none"
+                f"cannot show metrics on {host} port {port}: {error.strerror or error}; change FENLIU_METRICS_PORT "
+                "(0: none are shown) or FENLIU_METRICS_HOST"
             ) from None
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
 
