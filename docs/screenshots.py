@@ -59,7 +59,7 @@ class Picture:
     name: str
     path: str
     until: str = "main h1"
-    act: Callable[[Any], None] = lambda page: None
+    act: Callable[[Any], None] | None = None
     locale: str = "zh-CN"
     scheme: str = "light"
     width: int = 1280
@@ -89,9 +89,9 @@ def claim(page: Any) -> None:
 
 TAKEN = (
     Picture("try", "/try", "#result .bar", ask_labels, height=960),
-    Picture("try-narrow", "/try", "#result .bar", ask_sentiment, width=390, height=844),
-    Picture("dashboard", "/dashboard", ".plot canvas", height=1100),
-    Picture("dashboard-dark", "/dashboard", ".plot canvas", locale="en-GB", scheme="dark", height=1100),
+    Picture("try-narrow", "/try", "#result .bar", ask_sentiment, width=390, height=960),
+    Picture("dashboard", "/dashboard?range=30d", ".plot canvas", height=1100),
+    Picture("dashboard-dark", "/dashboard?range=30d", ".plot canvas", locale="en-GB", scheme="dark", height=1100),
     Picture("review", "/review?task=routing", "main h1", claim),
     Picture("quality", "/quality", "main h1", height=1000),
     Picture("dead-letters", "/dead-letters", "main table"),
@@ -113,7 +113,7 @@ def main() -> None:
         say("classifying the sample")
         fill(home, settings)
         say("reviewing and measuring")
-        review(settings)
+        review(settings.model_copy(update={"review_random_share": 0.5}))  # random ones are what is measured
         fenliu(home, "quality", "evaluate")
         with serving(home) as address:
             take(browser, address, wanted)
@@ -153,7 +153,7 @@ def written_at(chance: random.Random) -> datetime:
 
 def review(settings: Settings) -> None:
     """Decide uncertain and random items by the sample's known labels."""
-    known = {}
+    known: dict[str, str] = {}
     for name, column in (("comments", "label"), ("tickets", "team")):
         with (SAMPLE / f"{name}.csv").open(encoding="utf-8", newline="") as file:
             known |= {row["id"]: row[column] for row in csv.DictReader(file)}
@@ -203,10 +203,11 @@ def take(browser: str, address: str, pictures: Sequence[Picture]) -> None:
                 timezone_id="Asia/Shanghai",
             )  # fmt: skip
             page.goto(picture.path)
-            picture.act(page)
+            if picture.act:
+                picture.act(page)
             page.locator(picture.until).first.wait_for()
             page.wait_for_load_state("networkidle")
-            page.evaluate("document.activeElement?.blur()")
+            page.evaluate("document.activeElement?.blur(); scrollTo(0, 0)")
             file = PICTURES / f"{picture.name}.png"
             page.screenshot(path=file, animations="disabled")
             say(f"{file.relative_to(DOCS.parent)}: {file.stat().st_size // 1000} kB")

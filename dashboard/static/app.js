@@ -8,7 +8,9 @@
   const messages = document.getElementById("messages");
 
   /** Show times in the browser's zone; the server writes them in UTC. */
-  const moment = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "short", timeStyle: "short" });
+  const { lang } = document.documentElement;
+  const own = navigator.languages.find((each) => each.split("-")[0] === lang.split("-")[0]) ?? lang;
+  const moment = new Intl.DateTimeFormat(own, { dateStyle: "short", timeStyle: "short" });
   function localTimes(root) {
     for (const time of root.querySelectorAll("time[datetime]")) {
       const at = new Date(time.dateTime);
