@@ -1,17 +1,12 @@
-"""Dead letters: what could not be classified, to read, mend, replay or drop."""
+"""Dead letters: what could not be classified, to read, mend, send back or drop."""
 
 from __future__ import annotations
 
-from starlette.responses import Response
-
+from dashboard.dead_letters.browse import pages as browse
+from dashboard.dead_letters.bulk import pages as bulk
+from dashboard.dead_letters.letter import pages as letter
 from dashboard.pages import Pages
-from dashboard.visit import Visit
-from schemas.names import Role
 
 pages = Pages()
-
-
-@pages.get("/dead-letters", Role.REVIEWER)
-async def dead_letters(visit: Visit) -> Response:
-    """The page."""
-    return visit.page("dead_letters/page.html")
+for each in (browse, bulk, letter):
+    pages.routes.extend(each.routes)

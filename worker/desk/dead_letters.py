@@ -17,7 +17,7 @@ from schemas.database import translated
 from schemas.names import Lane
 from schemas.tables import dead_letters
 
-MOST_SEARCHED = 50_000
+MOST_SEARCHED = 100_000
 """How many letters are read at once to look for a text, which no index knows."""
 
 _ROWS_AT_ONCE = 500

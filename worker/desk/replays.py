@@ -15,8 +15,8 @@ import redis
 from sqlalchemy import Connection, Engine, bindparam, func, select, update
 
 from schemas.database import translated
-from schemas.errors import DeadLetterError, EntryError, InboxFullError
-from schemas.messages import RawEntry, decode, entry_order, entry_time
+from schemas.errors import DeadLetterError, InboxFullError
+from schemas.messages import Entry, RawEntry, decode, entry_order, entry_time
 from schemas.names import ItemState, Keys, Lane
 from schemas.raw import raw_from_json
 from schemas.tables import dead_letters, items
@@ -91,7 +91,7 @@ def mend(
     Raises EntryError if a worker would refuse the fields, DeadLetterError if the letter is gone, in hand or sent
     back, and InboxFullError, InboxUnavailableError, DatabaseUnavailableError.
     """
-    entry = decode(RawEntry(Lane.LIVE, "0-1", fields), keys)
+    entry = check(fields, keys)
     with translated(), engine.begin() as connection:
         letter = _lock_one(connection, letter_id, seen_as)
         _check_room(server, keys, {letter.lane}, inbox_bound)
@@ -116,13 +116,9 @@ def replay_one(
     return sent
 
 
-def refused(fields: Mapping[bytes, bytes], keys: Keys) -> EntryError | None:
-    """Why a worker would refuse these fields, as far as that shows without a model; None if it would not."""
-    try:
-        decode(RawEntry(Lane.LIVE, "0-1", fields), keys)
-    except EntryError as error:
-        return error
-    return None
+def check(fields: Mapping[bytes, bytes], keys: Keys) -> Entry:
+    """What a worker would read in these fields; models and route sets it alone knows. Raises EntryError."""
+    return decode(RawEntry(Lane.LIVE, "0-1", fields), keys)
 
 
 def outcome(engine: Engine, server: redis.Redis, keys: Keys, letter: DeadLetter) -> Outcome:
