@@ -99,7 +99,9 @@ def parsed(query: Mapping[str, str], viewers_zone: str) -> tuple[Filters, dict[s
     span = read("range", Span, NO_CHOICE)
     if span is None:
         span = Span.CUSTOM if begin or end else Span.DAY
-    if span is not Span.CUSTOM:
+    if span is Span.CUSTOM:
+        zone = zone or viewers_zone  # clock times mean nothing without one
+    else:
         begin = end = None
         wrong = {name: message for name, message in wrong.items() if name not in {"from", "to"}}
     filters = Filters(

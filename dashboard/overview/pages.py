@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from starlette.responses import Response
 
@@ -29,11 +30,18 @@ async def overview(visit: Visit) -> Response:
     board, live = await asyncio.gather(
         look(visit.site.reader, filters, viewers_zone, visit.words), look_live(visit.site)
     )
-    template = "overview/board.html" if visit.is_htmx else "overview/page.html"
-    return visit.page(
-        template, headers={"HX-Push-Url": visit.url("/dashboard", **filters.query())} if visit.is_htmx else None,
-        board=board, live=live, filters=filters, wrong=wrong, viewers_zone=viewers_zone,
-    )  # fmt: skip
+    values: dict[str, Any] = {
+        "board": board,
+        "live": live,
+        "filters": filters,
+        "wrong": wrong,
+        "viewers_zone": viewers_zone,
+    }
+    if not visit.is_htmx:
+        return visit.page("overview/page.html", **values)
+    address = visit.url("/dashboard", **filters.query())
+    is_new = not visit.request.headers.get("hx-current-url", "").endswith(address)
+    return visit.page("overview/board.html", headers={"HX-Push-Url": address} if is_new else {}, **values)
 
 
 @pages.get("/dashboard/live", Role.VIEWER)

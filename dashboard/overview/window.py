@@ -21,7 +21,7 @@ LENGTHS = {
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """From `begin` up to `end` in UTC, None: unbounded. Both stand at the beginning of a bin or hour."""
+    """From `begin` up to `end` in UTC, None: unbounded. `begin` stands at the beginning of a bin or hour."""
 
     filters: Filters
     begin: datetime | None
@@ -64,10 +64,11 @@ def window_of(filters: Filters, viewers_zone: str, now: datetime, extent: tuple[
         begin = now - LENGTHS[filters.span]
         each = suitable(begin, end, filters.bin)
         return Window(filters, first(begin, each, zone), end, each, zone, now)
-    exact_begin = _utc(filters.begin, zone)
+    # A whole hour of the clock that the viewer knows.
+    from_hour = _utc(filters.begin and filters.begin.replace(minute=0), zone)
     exact_end = _utc(filters.end, zone)
-    each = suitable(exact_begin or (extent and extent[0]), exact_end or end, filters.bin)
-    return Window(filters, exact_begin and first(exact_begin, Bin.HOUR, zone), exact_end, each, zone, now)
+    each = suitable(from_hour or (extent and extent[0]), exact_end or end, filters.bin)
+    return Window(filters, from_hour, exact_end, each, zone, now)
 
 
 def _utc(clock_time: datetime | None, zone: ZoneInfo) -> datetime | None:

@@ -61,8 +61,13 @@
     if (!document.hidden) htmx.trigger("#live", "look");
   });
 
-  const form = document.getElementById("filters");
-  const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
-  const chosen = new URLSearchParams(location.search).get("zone");
-  if (!chosen && form.dataset.zone !== timeZone && form.dataset.zone === "UTC") htmx.trigger(form, "submit");
+  // After htmx has seen the form. The cookie that names the zone is there by now: app.js has set it.
+  document.addEventListener("DOMContentLoaded", () => {
+    const form = document.getElementById("filters");
+    const own = form.querySelector("#filter-zone option[value='']");
+    const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
+    if (form.elements.zone.value || own.textContent === timeZone || own.textContent !== "UTC") return;
+    own.textContent = timeZone;
+    htmx.trigger(form, "submit");
+  });
 }

@@ -118,7 +118,7 @@
       textStyle: { fontFamily: getComputedStyle(document.body).fontFamily },
       aria: { enabled: true, label: { description: plot.about }, decal: { show: contrast.matches } },
       grid: { left: 4, right: 12, top: plot.series.length > 1 ? 38 : 14, bottom: 4, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
-      legend: { show: plot.series.length > 1, type: "scroll", top: 0, left: 0, textStyle: { color: ink.ink }, inactiveColor: ink.soft, pageTextStyle: text, pageIconColor: ink.soft },
+      legend: { show: plot.series.length > 1, type: "scroll", top: 0, left: 0, textStyle: { color: ink.ink }, inactiveColor: ink.soft, pageTextStyle: text, pageIconColor: ink.soft, pageIconInactiveColor: ink.line },
       // Drawn, not written as HTML: names come from data.
       tooltip: { trigger: "axis", renderMode: "richText", confine: true, axisPointer: { type: plot.kind === "line" ? "line" : "shadow" }, backgroundColor: ink.card, borderColor: ink.line, textStyle: { color: ink.ink } },
       xAxis: lying ? scales : x,

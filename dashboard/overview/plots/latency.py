@@ -22,9 +22,10 @@ def _drawing(measure: str) -> Callable[[Rows, Window, Words], Chart]:
         x, bins = binned(rows, window, Bin.HOUR)
         ways = sorted({(row.task, row.lane) for row in rows}, reverse=True)
         by_way = [{(row.task, row.lane): row for row in here} for here in bins]
+        many_tasks, many_lanes = (len(set(names)) > 1 for names in zip(*ways, strict=True))
         series = [
             Series(
-                " · ".join([words(TASKS[task]), words(lane), f"p{percent}"]),
+                " · ".join([words(TASKS[task])] * many_tasks + [words(lane)] * many_lanes + [f"p{percent}"]),
                 [getattr(by[task, lane], f"{measure}_ms_p{percent}") if (task, lane) in by else None for by in by_way],
                 "ms", dash=dash, group=at,
             )
