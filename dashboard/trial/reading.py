@@ -69,6 +69,8 @@ def read_texts(name: str, content: bytes, column: str, words: Words) -> FileText
     encoding = encoding_of(content)
     head = content[:65_536].decode(encoding, "replace").lstrip("\ufeff")
     first_line = next((line for line in re.split("\r\n|\n|\r", head) if line.strip()), "")
+    if not first_line:
+        raise SourceError(words("There is no text in this file."))
     given = _FORMATS.get(Path(name).suffix.lower())
     column = column or _text_column(first_line, given)
     with Source(

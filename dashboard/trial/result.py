@@ -21,6 +21,7 @@ MOODS = {"positive": ("😄", "good", later("positive")), "negative": ("😠", "
 _BARS_AT_ONCE = 20
 _BARS_OF_A_PART = 3
 _EXCERPT_CHARS = 160
+_LOOSE_SIGNS = " ，。、；：！？,.;:!?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ def _parts(found: Mapping[str, Any], ask: Ask) -> tuple[Part, ...]:
 
 def _excerpt(words: str) -> str:
     """The beginning and the end of a part."""
-    words = " ".join(words.split())
+    words = " ".join(words.split()).lstrip(_LOOSE_SIGNS)
     if len(words) <= _EXCERPT_CHARS:
         return words
-    return f"{words[: _EXCERPT_CHARS * 2 // 3].rstrip()} … {words[-_EXCERPT_CHARS // 3 :].lstrip()}"
+    return f"{words[: _EXCERPT_CHARS * 2 // 3].rstrip()} … {words[-_EXCERPT_CHARS // 3 :].lstrip(_LOOSE_SIGNS)}"
