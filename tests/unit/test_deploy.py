@@ -79,6 +79,60 @@ def test_every_setting_that_compose_passes_exists(services: dict[str, Any]) -> N
         assert given <= known
 
 
+def test_prometheus_finds_every_worker_and_gateway(services: dict[str, Any]) -> None:
+    # Given where Prometheus looks
+    config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
+    looked_at = {
+        job["job_name"]: (name, found["port"])
+        for job in config["scrape_configs"]
+        for found in job["dns_sd_configs"]
+        for name in found["names"]
+    }
+    # Then there is a worker that shows its metrics to the network of the services alone, and a gateway
+    shown = services["worker"]["environment"]
+    assert ("worker", int(shown["FENLIU_METRICS_PORT"])) == looked_at["fenliu-worker"]
+    assert "0.0.0.0" == shown["FENLIU_METRICS_HOST"]
+    assert "ports" not in services["worker"]
+    assert ("serve", 8000) == looked_at["fenliu-serve"]
+    assert services["serve"]["ports"][0].endswith(":8000")
+
+
+def test_monitoring_is_asked_for_and_never_open_without_a_password(services: dict[str, Any]) -> None:
+    monitoring = {name: service for name, service in services.items() if "profiles" in service}
+    assert {"prometheus", "grafana-role", "grafana"} == monitoring.keys()
+    for name, service in monitoring.items():
+        assert ["monitoring"] == service["profiles"]
+        assert re.fullmatch(r"[\w/-]+:v?\d+[\w.-]*", service["image"]), f"{name} is pinned to no version"
+        for port in service.get("ports", ()):
+            assert ":-127.0.0.1:" in port, f"{name} listens to everybody"
+    # Given no passwords, when the entry points run, then they end, and say which is missing
+    for command, name in (
+        (services["grafana-role"]["command"], "GRAFANA_DATABASE_PASSWORD"),
+        (services["grafana"]["entrypoint"], "GF_SECURITY_ADMIN_PASSWORD"),
+    ):
+        plain = [part.replace("$$", "$") for part in command]
+        done = subprocess.run(plain, env={name: ""}, capture_output=True, text=True, check=False)
+        assert 0 != done.returncode
+        assert name in done.stderr
+    given = services["grafana"]["environment"]
+    assert "false" == given["GF_AUTH_ANONYMOUS_ENABLED"]
+    assert "GF_SECURITY_ADMIN_USER" not in given
+    for value in given.values():
+        assert "PASSWORD" not in value or value.endswith(":-}")
+    # and Grafana waits for its account
+    assert "service_completed_successfully" == services["grafana"]["depends_on"]["grafana-role"]["condition"]
+
+
+def test_what_monitoring_is_given_is_there(services: dict[str, Any]) -> None:
+    for name in ("prometheus", "grafana-role", "grafana"):
+        for volume in services[name]["volumes"]:
+            source, _, *mode = volume.split(":")
+            if source.startswith("./"):
+                assert (ROOT / source).exists(), volume
+                assert ["ro"] == mode, volume
+    assert any(volume.endswith(":/etc/grafana/dashboards:ro") for volume in services["grafana"]["volumes"])
+
+
 def test_the_image_takes_the_steps_of_the_readme() -> None:
     # Given how `make demo` installs: the lock with its hashes, then the project without dependencies
     steps = (ROOT / "deploy" / "venv.py").read_text()
