@@ -28,6 +28,7 @@ DOCS = [
     "docs/routing.md",
     "docs/schedules.md",
     "docs/dashboards.md",
+    "docs/monitoring.md",
     "docs/retention.md",
     "docs/delivery.md",
     "docs/http.md",
