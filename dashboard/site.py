@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from sqlalchemy import Engine
 
 from dashboard.access.gate import Gate
@@ -41,8 +43,12 @@ async def opened(settings: Settings, client: AsyncClient) -> AsyncIterator[Site]
     """A site; nothing is connected before it is needed. `settings` must have both URLs; `client` stays the caller's."""
     engine = make_engine(settings, statement_timeout_s=_STATEMENT_TIMEOUT_S)
     reader = make_reader(settings, statement_timeout_s=_STATEMENT_TIMEOUT_S)
+    # Tried once more, at once, for connections that have died of old age: people wait for the answer.
     server = redis.Redis.from_url(
-        settings.redis_url, socket_timeout=_REDIS_TIMEOUT_S, socket_connect_timeout=_REDIS_TIMEOUT_S
+        settings.redis_url,
+        socket_timeout=_REDIS_TIMEOUT_S,
+        socket_connect_timeout=_REDIS_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 1),
     )
     try:
         yield Site(settings, client, engine, reader, server, Gate(engine, settings))

@@ -70,9 +70,9 @@ def test_nothing_of_it_stays_on_the_connection(settings: Settings, stack: TestSt
         connection.rollback()
         raw = connection.connection.dbapi_connection
         assert raw is not None
-        with raw.cursor() as cursor:
-            cursor.execute("SELECT current_user = session_user, current_setting('transaction_read_only')")
-            assert (True, "off") == cursor.fetchone()
+        cursor = raw.cursor()
+        cursor.execute("SELECT current_user = session_user, current_setting('transaction_read_only')")
+        assert (True, "off") == cursor.fetchone()
 
 
 def test_a_long_statement_is_ended(settings: Settings) -> None:

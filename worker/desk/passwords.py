@@ -29,10 +29,12 @@ def hash_of(password: str) -> str:
 
 def matches(password: str, password_hash: str | None) -> bool:
     """Whether this is the password. Without a hash it is not, and that takes as long to say."""
-    wanted = password_hash or _nobodys()
+    hasher = _hasher()
+    nobodys = _nobodys(hasher)  # also where it is not needed: the first login must not tell by its time
+    wanted = password_hash or nobodys
     try:
         text = normalised(password[: MOST_CHARS + 1])
-        return _hasher().verify(wanted, text) and password_hash is not None and len(password) <= MOST_CHARS
+        return hasher.verify(wanted, text) and password_hash is not None and len(password) <= MOST_CHARS
     except (VerificationError, InvalidHashError, UnicodeEncodeError):
         return False
 
@@ -48,6 +50,6 @@ def _hasher() -> PasswordHasher:
 
 
 @cache
-def _nobodys() -> str:
+def _nobodys(hasher: PasswordHasher) -> str:
     """A hash to compare with where there is none."""
-    return _hasher().hash("nobody has this password")
+    return hasher.hash("nobody has this password")
