@@ -12,7 +12,7 @@ from dashboard.access.attempts import attempts_of
 from dashboard.access.origin import address_of
 from dashboard.pages import Pages
 from dashboard.visit import Visit
-from worker.desk import sessions, users
+from worker.desk import review_queue, sessions, users
 
 log = structlog.get_logger(__name__)
 pages = Pages()
@@ -69,6 +69,7 @@ async def log_out(visit: Visit) -> Response:
     """End the session; the browser gets a new secret for its next login."""
     await asyncio.to_thread(sessions.end, visit.site.engine, visit.secret)
     if visit.person is not None and not visit.person.is_local:
+        await asyncio.to_thread(review_queue.release_all, visit.site.engine, visit.who)
         log.info("logout", name=visit.who)
     response = visit.go("/login")
     cookies.keep(visit.request, response, cookies.new_secret())

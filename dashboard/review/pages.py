@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from starlette.responses import Response
-
 from dashboard.pages import Pages
-from dashboard.visit import Visit
-from schemas.names import Role
+from dashboard.review.history import pages as history
+from dashboard.review.queue import pages as queue
 
 pages = Pages()
-
-
-@pages.get("/review", Role.REVIEWER)
-async def review(visit: Visit) -> Response:
-    """The page."""
-    return visit.page("review/page.html")
+for each in (queue, history):
+    pages.routes.extend(each.routes)

@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Engine, text
 
+from schemas.errors import ReviewError
 from schemas.names import Task
 from schemas.settings import Settings
 from tests.integration.outcomes import ticket
-from tests.integration.reviewing import (
+from tests.integration.queued import (
     ROUTING,
     SENTIMENT,
     apply_teams,
@@ -102,13 +103,13 @@ def test_a_claim_that_has_run_out_is_taken_over_and_the_loser_is_told(engine: En
     execute(engine, "UPDATE reviews SET claimed_at = now() - interval '11 minutes'")
     taken = claim(engine, settings, "mei")
     assert "a" == taken.item_id
-    with pytest.raises(reviews.ReviewError, match="shop/a is with mei now"):
+    with pytest.raises(ReviewError, match="shop/a is with mei now"):
         reviews.decide(engine, lost.id, "li", None)
-    with pytest.raises(reviews.ReviewError, match="shop/a is with mei now"):
+    with pytest.raises(ReviewError, match="shop/a is with mei now"):
         reviews.skip(engine, lost.id, "li")
     assert not review_queue.keep(engine, "li", lost.id)
     reviews.decide(engine, taken.id, "mei", None)
-    with pytest.raises(reviews.ReviewError, match="decided already, by mei"):
+    with pytest.raises(ReviewError, match="decided already, by mei"):
         reviews.decide(engine, lost.id, "li", None)
 
 
@@ -118,7 +119,7 @@ def test_what_is_given_back_is_free_and_what_was_left_may_be_taken_up_again(engi
     held = claim(engine, settings, "li")
     assert not review_queue.release(engine, "mei", held.id)
     assert review_queue.release(engine, "li", held.id)
-    with pytest.raises(reviews.ReviewError, match="not yours any more"):
+    with pytest.raises(ReviewError, match="not yours any more"):
         reviews.decide(engine, held.id, "li", None)
     # Left, as when the page is closed: free for others, but li may come back
     held = claim(engine, settings, "li")
@@ -141,7 +142,8 @@ def test_a_skipped_item_is_left_to_others_and_a_new_text_comes_again(engine: Eng
     reviews.decide(engine, claim(engine, settings, "mei").id, "mei", None)
     # When its text changes, then it is there for all again
     store(engine, unsure("a", SAID[1], at_s=60))
-    assert (SAID[1], "a") == ((again := claim(engine, settings, "li")).text, again.item_id)
+    again = claim(engine, settings, "li")
+    assert (SAID[1], "a") == (again.text, again.item_id)
     reviews.decide(engine, again.id, "li", None)
     # but the same text, sent again, is not
     store(engine, unsure("a", SAID[1], at_s=90))
@@ -152,7 +154,7 @@ def test_a_text_that_changes_while_it_is_held_is_not_judged(engine: Engine, sett
     store(engine, unsure("a", SAID[0]))
     shown = claim(engine, settings)
     store(engine, unsure("a", SAID[1], at_s=60))
-    with pytest.raises(reviews.ReviewError, match="has changed since you were shown it"):
+    with pytest.raises(ReviewError, match="has changed since you were shown it"):
         reviews.decide(engine, shown.id, "li", None)
     assert SAID[1] == claim(engine, settings).text
 

@@ -16,7 +16,7 @@ from schemas.names import AssignmentStatus, ReviewOrigin, ReviewState, Task
 from schemas.settings import Settings
 from tests.conftest import Fenliu
 from tests.integration.outcomes import ticket
-from tests.integration.reviewing import (
+from tests.integration.queued import (
     ROUTING,
     SENTIMENT,
     apply_teams,

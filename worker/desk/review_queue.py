@@ -19,11 +19,10 @@ from schemas.names import DEFAULT_ROUTE_SET, TRIAGE_TEAM, ReviewOrigin, Task
 from schemas.settings import Settings
 from worker import routes
 from worker.desk.copies import Copies
-from worker.desk.review_pick import SEEN_FINGERPRINTS, Asked, Candidate, Seen, Which, drawn, uncertain
+from worker.desk.review_pick import SEEN_FINGERPRINTS, WINDOW_ROWS, Asked, Candidate, Seen, Which, drawn, uncertain
 
 _MOST_WINDOWS = 20
 """After so many windows full of near-copies of what was judged, the queue counts as empty."""
-_MOST_WAITING = 500
 
 _LOCK_ITEM = text("""
     SELECT updated_at FROM items WHERE source = :source AND item_id = :item_id FOR NO KEY UPDATE SKIP LOCKED
@@ -154,9 +153,12 @@ def held(engine: Engine, settings: Settings, reviewer: str, which: Which) -> Sho
 
 
 def waiting(engine: Engine, settings: Settings, reviewer: str, which: Which) -> int:
-    """How many uncertain results wait for this reviewer, counted up to some hundreds."""
+    """How many uncertain results wait for this reviewer, counted up to WINDOW_ROWS, near-copies each by itself."""
+    asked = Asked(which, reviewer, settings)
     with translated(), engine.connect() as connection:
-        return min(_MOST_WAITING, len(uncertain(connection, Asked(which, reviewer, settings))))
+        candidates = uncertain(connection, asked)[:WINDOW_ROWS]
+        seen = Seen(connection, asked, candidates)
+        return sum(not seen.has(candidate) for candidate in candidates)
 
 
 def keep(engine: Engine, reviewer: str, review_id: int) -> bool:

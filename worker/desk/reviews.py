@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, func, insert, select, text, update
 
 from schemas.database import translated
 from schemas.errors import PermanentError, ReviewError
@@ -234,9 +234,8 @@ def _decide_copy(connection: Connection, review: Row[Any], copy: Sequence[str], 
 def judged_along(review: Row[Any]) -> ColumnElement[bool]:
     """The near-copies that were judged along with it; each has a row of its own, decided after it."""
     r = reviews.c
-    along: ColumnElement[bool] = r.before["copy_of"].as_integer() == review.id
-    after: ColumnElement[bool] = r.decided_at >= review.decided_at
-    return along & (r.reviewer == review.reviewer) & after
+    along = r.before["copy_of"].as_integer() == review.id
+    return and_(along, r.reviewer == review.reviewer, r.decided_at >= review.decided_at)
 
 
 def decision_in(connection: Connection, review_id: int) -> Decision:
