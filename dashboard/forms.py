@@ -20,7 +20,7 @@ _MOST_FILES = 4
 async def read_form(request: Request, most_bytes: int, within_s: float) -> FormData:
     """The fields and files of a request, which may have at most `most_bytes`; to be closed by the caller.
 
-    A body whose length is told is refused before any of it is read. Raises Refusal 400, 408, 413 or 415.
+    A body whose length is told is refused before any of it is read. Raises Refusal 400, 408, 413, 415 or 422.
     """
     length = request.headers.get("content-length")
     # Digits only: the server's parser has refused all else.
@@ -46,7 +46,7 @@ def is_storable(texts: Iterable[str]) -> bool:
 
 def unstorable() -> Refusal:
     """The answer to texts that are not storable."""
-    return Refusal(400, later("There is a character in it that cannot be stored. Remove it and try again."))
+    return Refusal(422, later("There is a character in it that cannot be stored. Remove it and try again."))
 
 
 async def _parsed(request: Request, most_bytes: int) -> FormData:

@@ -23,6 +23,7 @@ from tests.conftest import ROOT
 DOCS = [
     "README.md",
     "docs/inbox.md",
+    "docs/dead-letters.md",
     "docs/priorities.md",
     "docs/zero-shot.md",
     "docs/routing.md",
@@ -33,6 +34,8 @@ DOCS = [
     "docs/delivery.md",
     "docs/http.md",
     "docs/backfill.md",
+    "docs/access.md",
+    "docs/pages.md",
 ]
 MAKE_TARGETS_OF_CI = {"demo", "test", "lint"}
 

@@ -113,7 +113,7 @@ def test_inference_knows_nothing_of_where_texts_come_from_and_results_go() -> No
         (["fenliu"], HEAVY | {"redis", "pydantic", "producers", "worker"}),
         (["schemas.messages", "schemas.settings", "schemas.labels", "schemas.stack"], HEAVY | {"redis"}),
         (["producers", "producers.client", "producers.cli"], HEAVY | {"worker"}),
-        (["producers.gateway.app"], HEAVY - {"sqlalchemy", "psycopg2"}),
+        (["producers.gateway.app", "dashboard.app"], HEAVY - {"sqlalchemy", "psycopg2"}),
         (["worker.step", "worker.app", "worker.cli.worker"], TRAINING_ONLY | {"training", "producers"}),
     ],
 )

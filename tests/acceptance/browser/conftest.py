@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.acceptance.browser.axe import violations
 from tests.acceptance.conftest import Place
 from tests.conftest import ROOT, environment, fenliu_command
 from tests.waiting import wait_for
@@ -59,8 +60,8 @@ def address(place: Place, tmp_path: Path) -> Iterator[str]:
 def visitor(chromium: Any, address: str) -> Iterator[Visitor]:
     """Open a page for somebody new: `page = visitor("/try", locale="zh-CN", width=1280)`.
 
-    At the end no page may have logged an error, failed in a script, or asked another host for anything. A test that
-    causes an answer of 400 or more on purpose says so: `visitor.expected.add(422)`.
+    At the end no page may have logged an error, failed in a script, asked another host for anything, or show something
+    that shuts people out. A test that causes an answer of 400 or more on purpose says so: `visitor.expected.add(422)`.
     """
     contexts: list[Any] = []
     wrong: list[str] = []
@@ -90,5 +91,6 @@ def visitor(chromium: Any, address: str) -> Iterator[Visitor]:
     visit.expected = expected  # type: ignore[attr-defined]
     yield visit
     for context in contexts:
+        wrong += [line for page in context.pages if page.url.startswith(address) for line in violations(page)]
         context.close()
     assert [] == wrong
