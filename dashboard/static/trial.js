@@ -8,6 +8,11 @@
   const result = document.getElementById("result");
   const number = new Intl.NumberFormat(document.documentElement.lang);
 
+  // A request that is given up on purpose is no error, and htmx need not write it into the console.
+  htmx.logger = (_, name, detail) => {
+    if (name === "htmx:sendAbort" || name === "htmx:afterRequest") delete detail.error;
+  };
+
   function showCount() {
     const given = [...text.value].length;
     const words = { given: number.format(given), most: number.format(count.dataset.most) };

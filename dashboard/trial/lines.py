@@ -119,7 +119,7 @@ def _line(row: FileText, reply: Reply | FenliuError, ask: Ask, reason: Callable[
         row.line,
         row.text,
         found["label"],
-        found["score"],
+        round(found["score"], 6),
         {label: round(score, 6) for label, score in scores.items()} if len(scores) <= _KEPT_SCORES else {},
         tuple(label for label, score in scores.items() if score * 100 >= ask.percent) if ask.is_multi else (),
         f"{found['model']}/{found['model_version']}",
