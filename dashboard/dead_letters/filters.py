@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Protocol
@@ -68,9 +69,11 @@ def asked(visit: Visit, given: Values) -> Asked:
     for name in ("since", "until"):
         times[name] = time = _time(values[name], zone)
         if time is not None:
-            values[name] = f"{time.astimezone(zone).replace(tzinfo=None):%Y-%m-%dT%H:%M}"
+            values[name] = _in_field(time, zone)
         elif values[name] and name not in problems:
-            problems[name] = visit.words("This is no time.")
+            problems[name] = visit.words("“%(value)s” is no time.", value=values[name])
+        if name in problems:
+            values[name] = ""  # its field can hold nothing but times
     ids = [number for value in given.getlist("letter")[:_MOST_TICKED] if (number := whole(value))]
     return Asked(Filter() if problems else _filter(values, times, ids), values, problems)
 
@@ -103,6 +106,13 @@ def _time(value: str, zone: tzinfo) -> datetime | None:
         return (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+
+
+def _in_field(time: datetime, zone: tzinfo) -> str:
+    """As a field for times shows it, which says no zone."""
+    with suppress(OverflowError):  # the first or the last day of all
+        time = time.astimezone(zone)
+    return time.replace(tzinfo=None).isoformat(timespec="minutes")
 
 
 def _zone(visit: Visit) -> tzinfo:

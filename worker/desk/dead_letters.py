@@ -161,8 +161,7 @@ def page(
     Raises DatabaseUnavailableError.
     """
     upwards = after is not None
-    order = _LETTER.id.asc() if upwards else _LETTER.id.desc()
-    found = select(dead_letters).where(*which.conditions(with_text=False)).order_by(order)
+    found = letters_query(which, upwards=upwards)
     if after is not None:
         found = found.where(_LETTER.id > after)
     elif before is not None:
@@ -186,6 +185,12 @@ def page(
         return LetterPage(letters, last or after, end if is_cut else first if is_more else None, is_cut)
     newer = first if before is not None and first is not None else before and before - 1
     return LetterPage(letters, end if is_cut else last if is_more else None, newer, is_cut)
+
+
+def letters_query(which: Filter, *, upwards: bool = False) -> Select[Any]:
+    """The letters that match all but the text, newest first, or oldest first."""
+    order = _LETTER.id.asc() if upwards else _LETTER.id.desc()
+    return select(dead_letters).where(*which.conditions(with_text=False)).order_by(order)
 
 
 def counts(engine: Engine, which: Filter) -> Counts:
