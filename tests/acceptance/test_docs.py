@@ -34,6 +34,8 @@ DOCS = [
     "docs/delivery.md",
     "docs/http.md",
     "docs/backfill.md",
+    "docs/review.md",
+    "docs/quality.md",
     "docs/access.md",
     "docs/pages.md",
 ]

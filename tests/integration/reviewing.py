@@ -1,74 +1,56 @@
-"""Results that were stored just now, and reviewers who look at them, for tests of the review queue."""
+"""Items with results of a model version and what reviewers said of them, for tests of quality."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, insert, update
 
-from schemas.labels import Label, LabelSet
-from schemas.names import AssignmentStatus, Task
-from schemas.routes import RouteSet
-from schemas.settings import Settings
-from tests.integration.outcomes import comment, sentiment, ticket
-from worker import routes
-from worker.desk import review_queue
-from worker.desk.review_pick import Which
-from worker.desk.review_queue import Shown
-from worker.outcome import Done, Outcome
+from schemas.names import ReviewState, Task
+from schemas.tables import models, predictions, reviews
+from tests.integration.outcomes import comment
 from worker.sink import Sink
 
-SENTIMENT, ROUTING = Which(Task.SENTIMENT), Which(Task.ROUTING)
-TEAMS = LabelSet((Label("billing"), Label("shipping"), Label("old")))
+NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
+"""A Friday. `outcomes.NOON` is 19 days earlier."""
 
 
-def store(engine: Engine, *outcomes: Outcome) -> None:
-    """Write outcomes as a worker does."""
-    Sink(engine).write(outcomes, datetime.now(UTC))
-
-
-def unsure(item_id: str, said: str, score: float = 0.6, label: str = "positive", at_s: int = 0, **more: Any) -> Done:
-    """A comment of which the model is not sure."""
-    scores = {label: score, "negative" if label == "positive" else "positive": 1 - score}
-    done = comment(item_id, at_s, text=said, **more)
-    return replace(done, predictions=(sentiment(label, score=score, scores=scores),))
-
-
-def sure(item_id: str, said: str, **more: Any) -> Done:
-    """A comment of which the model is sure."""
-    return unsure(item_id, said, 0.95, **more)
-
-
-def in_triage(item_id: str, said: str, team: str = "billing", score: float = 0.4, **more: Any) -> Done:
-    """A ticket that the model gave to nobody; it would rather have given it to `team`."""
-    done = ticket(item_id, team=team, score=score, status=AssignmentStatus.TRIAGE, text=said, **more)
-    assert done.assignment is not None
-    return replace(done, assignment=replace(done.assignment, team="triage"))
-
-
-def apply_teams(engine: Engine) -> None:
-    """Three versions of the teams, since tickets were routed by the third; `old` is disabled."""
-    for threshold in (0.1, 0.2, 0.3):
-        labels = (*TEAMS.labels[:2], replace(TEAMS.labels[2], threshold=threshold))
-        routes.apply(engine, RouteSet("default", LabelSet(labels), frozenset(["old"])), "mei")
-
-
-def claim(engine: Engine, settings: Settings, reviewer: str = "li", which: Which = SENTIMENT, **more: Any) -> Shown:
-    """The next item, which must be there."""
-    shown = review_queue.claim(engine, settings, reviewer, which, **more)
-    assert shown is not None
-    return shown
-
-
-def rows(engine: Engine, statement: str) -> list[tuple[Any, ...]]:
-    """All rows of a query."""
-    with engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
-
-
-def execute(engine: Engine, statement: str) -> None:
-    """Run one statement."""
+def put_in_production(engine: Engine, version: str = "1", since: datetime = NOW - timedelta(days=10)) -> None:
+    """Say that tiny/`version` is in production since then."""
+    values = {"name": "tiny", "version": version, "tasks": ["sentiment"], "state_since": since}
     with engine.begin() as connection:
-        connection.execute(text(statement))
+        connection.execute(update(models).values(state="retired"))
+        connection.execute(
+            insert(models).values(**values, state="production", manifest={"labels": ["negative", "positive"]})
+        )
+
+
+def classify(engine: Engine, first: int, labels: Sequence[str], version: str = "1", **more: Any) -> None:
+    """Store sentiments of the items `first`, `first` + 1 …, all by the entries of the same noon."""
+    Sink(engine).write([comment(str(first + n), 0, label, version, **more) for n, label in enumerate(labels)], NOW)
+
+
+def stored_at(engine: Engine, first: int, many: int, at: datetime) -> None:
+    """Move the results of items to the time at which they were stored, a second apart."""
+    with engine.begin() as connection:
+        for n in range(many):
+            moved = update(predictions).where(predictions.c.item_id == str(first + n))
+            connection.execute(moved.values(created_at=at + timedelta(seconds=n)))
+
+
+def review(
+    engine: Engine, first: int, truths: Sequence[str], origin: str = "random", at: datetime = NOW, **more: Any
+) -> None:
+    """Decide on the items `first`, `first` + 1 …; `more`: other columns of reviews."""
+    rows = [
+        {
+            "source": "shop", "item_id": str(first + n), "task": Task.SENTIMENT.value, "label": truth,
+            "state": ReviewState.ACCEPTED.value, "reviewer": "mei", "origin": origin,
+            "text_updated_at": datetime(2026, 3, 1, 12, tzinfo=UTC), "decided_at": at + timedelta(seconds=n), **more,
+        }
+        for n, truth in enumerate(truths)
+    ]  # fmt: skip
+    with engine.begin() as connection:
+        connection.execute(insert(reviews), rows)

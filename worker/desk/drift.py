@@ -44,7 +44,7 @@ _READ_FIRST = text(_READ.replace("DESC", "ASC"))
 _IS_CROWDED = text("""
     SELECT count(*) = :many FROM (
         SELECT FROM predictions WHERE current AND created_at >= :from_at AND created_at < :to_at LIMIT :many
-    ) some
+    ) AS looked_at
 """)
 
 Counts = dict[str, int]

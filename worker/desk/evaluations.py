@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from schemas.database import translated
 from schemas.tables import evaluations
@@ -88,7 +89,7 @@ def listed(engine: Engine, task: str | None = None) -> list[Evaluation]:
     """The last measurement of each task, model version and kind of data. Raises DatabaseUnavailableError."""
     table = evaluations.c
     key = [table[name] for name in _KEY]
-    query = select(*_COLUMNS).distinct(*key).order_by(*key, table.id.desc())
+    query = select(*_COLUMNS).ext(distinct_on(*key)).order_by(*key, table.id.desc())
     if task is not None:
         query = query.where(table.task == task)
     with translated(), engine.connect() as connection:
