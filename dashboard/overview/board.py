@@ -89,7 +89,8 @@ def _drawn(plot: Plot, answer: Answer | str, window: Window, words: Words) -> Dr
         notes.append(words("%(number)s more are in the CSV.", number=words.number(chart.left_out)))
     if len(answer.rows) >= MOST_ROWS:
         notes.append(words("Only the first %(number)s rows are shown.", number=words.number(MOST_ROWS)))
-    return Drawn(plot, chart.as_json(words(plot.title), window.zone.key), notes, answer.shown, None)
+    about = words("%(title)s: %(summary)s", title=words(plot.title), summary=chart.summary)
+    return Drawn(plot, chart.as_json(about, window.zone.key), notes, answer.shown, None)
 
 
 def _notes(plot: Plot, window: Window, words: Words) -> Sequence[str]:

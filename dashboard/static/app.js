@@ -101,6 +101,19 @@
     });
   });
 
+  // A page that is left gives up what it still waits for: that is no failure to tell of.
+  const asked = new Set();
+  document.addEventListener("htmx:beforeSend", ({ detail: { xhr } }) => {
+    asked.add(xhr);
+    xhr.addEventListener("loadend", () => asked.delete(xhr));
+  });
+  addEventListener("beforeunload", () => {
+    for (const xhr of asked) {
+      xhr.onerror = xhr.onabort = null;
+      xhr.abort();
+    }
+  });
+
   // Focus: whoever stood in what was swapped goes on in what came, and is not sent back to the top of the page.
   let stoodIn = null;
   document.addEventListener("htmx:beforeSwap", ({ detail }) => {

@@ -61,9 +61,9 @@ def test_a_chart_has_no_number_that_json_has_not() -> None:
     chart = Chart("line", ["a", "b", "c"], [Series("s", [1.0, float("nan"), float("inf")], "ms")], "Said.")
     assert {
         "kind": "line",
-        "about": "Title. Said.",
+        "about": "Title: Said.",
         "x": ["a", "b", "c"],
         "bin": None,
         "zone": "UTC",
         "series": [{"name": "s", "values": [1.0, None, None], "unit": "ms"}],
-    } == chart.as_json("Title", "UTC")
+    } == chart.as_json("Title: Said.", "UTC")

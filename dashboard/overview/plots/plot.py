@@ -44,14 +44,13 @@ class Chart:
     bin: str | None = None
     left_out: int = 0
 
-    def as_json(self, title: str, zone: str) -> dict[str, Any]:
-        """In the form that static/plots.js describes."""
+    def as_json(self, about: str, zone: str) -> dict[str, Any]:
+        """In the form that static/plots.js describes; `about` says it in words, with the title."""
         shown = [
             {name: value for name in each.__slots__ if (value := getattr(each, name)) is not None}
             | {"values": [_finite(value) for value in each.values]}
             for each in self.series
         ]
-        about = f"{title}. {self.summary}"
         return {"kind": self.kind, "about": about, "x": self.x, "bin": self.bin, "zone": zone, "series": shown}
 
 
