@@ -100,6 +100,7 @@ def test_from_typing_a_text_to_seeing_the_bars(visitor: Visitor, place: Place) -
     page.get_by_label("Text", exact=True).fill("")
     page.get_by_role("button", name="Classify Ctrl").click()
     assert "Type a text first" in page.locator("#text-problem").inner_text()
+    page.close()  # what looks a page over at the end of a test is a script
 
 
 def test_from_a_file_to_its_table_to_csv(visitor: Visitor, place: Place) -> None:
