@@ -27,7 +27,7 @@ def place(place: Place) -> Iterator[Place]:
 
 def settled(page: Any) -> str:
     """What the page says once nothing is on its way."""
-    page.wait_for_function("!document.documentElement.classList.contains('loading')")
+    page.locator("html:not(.loading)").wait_for()  # no wait_for_function: its polls need eval, which pages forbid
     return str(page.locator("main").inner_text())
 
 
