@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ METHODS = [("**.py", "python"), ("templates/**.html", "jinja2.ext:babel_extract"
 KEYWORDS = {"_": None, "words": None, "later": None}
 
 
+@cache
 def used() -> dict[str, str]:
     """Every text in the code and the templates, with a file it stands in. `visit.words("…")` counts too."""
     found = {
