@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 
 from tests.acceptance.browser.conftest import Visitor
@@ -101,8 +102,16 @@ def test_day_one_shows_the_starter_set_and_later_the_reviews(place: Place, visit
     assert 360 >= phone.evaluate("document.documentElement.scrollWidth")
 
 
-def test_no_worker_answers(place: Place, visitor: Visitor) -> None:
+@pytest.fixture
+def hasty(place: Place) -> Place:
+    """A place where pages wait two seconds for workers."""
+    place.settings = place.settings.model_copy(update={"http_timeout_s": 2.0})
+    return place
+
+
+def test_no_worker_answers(hasty: Place, visitor: Visitor) -> None:
     # Given a model in production whose worker is away
+    place = hasty
     with place.engine.begin() as connection:
         connection.execute(
             text("INSERT INTO models (name, version, state, tasks, manifest) VALUES ('tiny', '1', 'production', "
