@@ -6,13 +6,10 @@ import random
 import time
 from pathlib import Path
 
-from schemas.labels import Label, LabelSet
 from schemas.names import Task
-from schemas.routes import RouteSet
 from tests.acceptance.conftest import Place
 from tests.conftest import Fenliu
 from training.data_files import read_rows
-from worker import routes
 from worker.desk import review_examples, review_queue, reviews
 from worker.desk.review_pick import Which
 
@@ -35,18 +32,17 @@ def _routed(place: Place, item_id: str) -> list[tuple[object, ...]]:
 def test_a_correction_made_an_example_routes_the_next_ticket_and_can_be_trained_on(
     place: Place, fenliu: Fenliu, tmp_path: Path
 ) -> None:
-    # Given two teams whose names say little, a ticket that a worker has routed, and a reviewer who knows better
-    teams = LabelSet((Label("一线客服"), Label("二线客服")))
-    routes.apply(place.engine, RouteSet("default", teams), "test")
+    # Given teams that are well described, a ticket that a worker has routed by that, and a reviewer who knows better
+    place.apply_sample_routes()
     place.workers.start()
     place.add([{"id": "first", "kind": "ticket", "text": LATE}, {"id": "note", "text": '很好，\n"真的"\r\n好'}])
     place.wait_until_empty(60)
-    assert [("二线客服", 1)] == _routed(place, "first")
+    assert [("物流配送", 1)] == _routed(place, "first")
     always = place.settings.model_copy(update={"review_random_share": 1.0})
     shown = review_queue.claim(place.engine, always, "li", ROUTING, random.Random(1))
     assert shown is not None
-    decision = reviews.decide(place.engine, shown.id, "li", "一线客服")
-    assert ("first", "一线客服", True) == (decision.item_id, decision.team, decision.moved)
+    decision = reviews.decide(place.engine, shown.id, "li", "技术故障")
+    assert ("first", "技术故障", True) == (decision.item_id, decision.team, decision.moved)
     # When its text is made an example with one click
     assert 2 == review_examples.add_example(place.engine, decision.id, "li").version
     # Then a ticket that comes once the worker has looked again, which is within 5 s, goes to that team
@@ -54,7 +50,7 @@ def test_a_correction_made_an_example_routes_the_next_ticket_and_can_be_trained_
     time.sleep(place.settings.routes_poll_s)
     place.add([{"id": "next", "kind": "ticket", "text": LATE + "了"}])
     place.wait_until_empty(60)
-    assert [("一线客服", 2)] == _routed(place, "next")
+    assert [("技术故障", 2)] == _routed(place, "next")
 
     # When a comment is reviewed as well and both are exported
     while shown := review_queue.claim(place.engine, always, "li", Which(Task.SENTIMENT)):
@@ -63,6 +59,6 @@ def test_a_correction_made_an_example_routes_the_next_ticket_and_can_be_trained_
     for task, file in files.items():
         assert 0 == fenliu("reviews", "export", str(file), "--task", task).returncode
     # Then training reads them, with every sign of every text
-    assert [(LATE, "一线客服")] == [(row.text, row.label) for row in read_rows(files[Task.ROUTING])]
+    assert [(LATE, "技术故障")] == [(row.text, row.label) for row in read_rows(files[Task.ROUTING])]
     read = {row.text: row.label for row in read_rows(files[Task.SENTIMENT], allowed=("negative", "positive"))}
     assert "negative" == read['很好，\n"真的"\r\n好']

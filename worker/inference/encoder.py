@@ -1,7 +1,8 @@
 """The one-pass way to score labels: how near a text's embedding is to a prototype of each label.
 
 Prototypes after Snell et al., "Prototypical Networks" (2017), centred so that a label which is near to everything does
-not win. The text passes the model once, however many labels there are.
+not win. A text that nearly copies an example of a label gets that label, after Zhang et al., "Tip-Adapter" (2022). The
+text passes the model once, however many labels there are.
 """
 
 from __future__ import annotations
@@ -25,13 +26,26 @@ EXAMPLES_WEIGHT = 0.2
 """Share of its examples in a label's prototype. Texts lie nearer to other texts than to names and descriptions: with
 an even share a team that has examples takes the tickets of those that have none."""
 
+COPY_WEIGHT = 0.7
+"""What a text adds to the similarity of a label that has the very text as an example."""
+COPY_SHARPNESS = 50.0
+"""How fast that ends as the cosine falls: half of it is left at 0.986, a tenth at 0.954. Texts of one topic alone lie
+between 0.8 and 0.95, so only near-copies count, and a team with many examples takes no tickets from the others."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncoderLabels(PreparedLabels):
-    """`prototypes` [labels, H] stand for the labels; `means` [labels]: each one's mean similarity to neutral texts."""
+    """`prototypes` [labels, H] stand for the labels; `means` [labels]: each one's mean similarity to neutral texts.
+
+    `examples` [examples, H]: those of all labels, one label after the other; `exemplified`: the labels that have any,
+    and `starts` the first example of each of these.
+    """
 
     prototypes: Array
     means: Array
+    examples: Array
+    exemplified: list[int]
+    starts: list[int]
 
 
 class EncoderScorer:
@@ -47,15 +61,20 @@ class EncoderScorer:
         manifest = self._model.manifest
         texts = [label_text(label, manifest, template) for label in labels.labels]
         prototypes = self._model.embed(texts, manifest.prefixes.label)
-        for number, label in enumerate(labels.labels):
-            if label.examples:
-                examples = self._model.embed(label.examples, manifest.prefixes.text)
-                prototypes[number] *= 1 - EXAMPLES_WEIGHT
-                prototypes[number] += EXAMPLES_WEIGHT * examples.mean(axis=0)
+        examples: list[Array] = []
+        exemplified = [number for number, label in enumerate(labels.labels) if label.examples]
+        for number in exemplified:
+            of_label = self._model.embed(labels.labels[number].examples, manifest.prefixes.text)
+            prototypes[number] *= 1 - EXAMPLES_WEIGHT
+            prototypes[number] += EXAMPLES_WEIGHT * of_label.mean(axis=0)
+            examples.append(of_label)
+        starts = [sum(map(len, examples[:before])) for before in range(len(examples))]
         means = np.zeros(len(prototypes)) if self._neutral is None else (prototypes * self._neutral).sum(axis=-1)
         prototypes.setflags(write=False)
         means.setflags(write=False)
-        return EncoderLabels(labels, prototypes, means)
+        together = np.concatenate(examples) if examples else np.zeros((0, prototypes.shape[1]))
+        together.setflags(write=False)
+        return EncoderLabels(labels, prototypes, means, together, exemplified, starts)
 
     def scores(
         self, batch: TextBatch, which: Sequence[int], labels: EncoderLabels, *, multi_label: bool
@@ -87,8 +106,13 @@ class EncoderScorer:
     def window_probabilities(self, embeddings: Rows, labels: EncoderLabels, *, multi_label: bool) -> Array:
         """Rows [windows, H] to [windows, labels]: softmax over the labels, or a sigmoid for each by itself."""
         # Not a BLAS product: that one starts threads of its own beside the slots.
-        similarities: Array = np.einsum("nh,kh->nk", embeddings.astype(np.float64), labels.prototypes)
+        wide = embeddings.astype(np.float64)
+        similarities: Array = np.einsum("nh,kh->nk", wide, labels.prototypes)
         centred = similarities - labels.means
+        if labels.exemplified:
+            to_examples = np.einsum("nh,eh->ne", wide, labels.examples)
+            nearest = np.maximum.reduceat(to_examples, labels.starts, axis=1)
+            centred[:, labels.exemplified] += COPY_WEIGHT * np.exp(COPY_SHARPNESS * np.minimum(nearest - 1, 0))
         temperature = self._model.manifest.temperature
         if multi_label or len(labels.prototypes) == 1:
             return sigmoid((centred - temperature.multi_label_bias) / temperature.multi_label)

@@ -88,6 +88,19 @@ def test_examples_pull_a_label_towards_them():
     assert pytest.approx([1 - EXAMPLES_WEIGHT, EXAMPLES_WEIGHT]) == shown.prototypes[0].tolist()
 
 
+def test_a_near_copy_of_an_example_goes_to_its_label_and_what_is_merely_alike_does_not():
+    # Given a text that lies on one label, and is an example of the other
+    vectors = {"p:a": (1, 0), "p:b": (0.8, -0.6), "q:ours": (1, 0), "q:another": (0.8, -0.6)}
+    scorer = scorer_of(vectors)
+    labels = scorer.prepare(label_set({"a": "", "b": {"examples": ["another", "ours"]}}), None)
+    # when the very text comes, one that says nearly the same (cosine 0.995), and one of the same topic (0.94)
+    degrees = np.radians([0, 6, 20])
+    rows = np.stack([np.cos(degrees), np.sin(degrees)], axis=1).astype(np.float32)
+    found = scorer.window_probabilities(rows, labels, multi_label=False)
+    # then those that copy it go to the example's label, and the one that does not stays
+    assert [1, 1, 0] == found.argmax(axis=1).tolist()
+
+
 def test_prepared_labels_cannot_be_changed():
     labels = scorer_of({"p:a": (1, 0)}).prepare(label_set(["a"]), None)
     with pytest.raises(ValueError, match="read-only"):
@@ -101,7 +114,10 @@ def test_rows_do_not_depend_on_the_rows_beside_them():
     generator = np.random.default_rng(3)
     texts = generator.normal(size=(300, 384)).astype(np.float32)
     names = LabelSet(tuple(Label(str(number)) for number in range(40)))
-    labels = EncoderLabels(names, normalized(generator.normal(size=(40, 384))), np.zeros(40))
+    examples = normalized(generator.normal(size=(30, 384)))
+    prototypes = normalized(generator.normal(size=(40, 384)))
+    labels = EncoderLabels(names, prototypes, np.zeros(40), examples, exemplified=[3, 17], starts=[0, 20])
+    texts[5] = examples[25]
     scorer = scorer_of({})
     # when they are scored together and alone, then the scores are equal far below 1e-6
     together = scorer.window_probabilities(texts, labels, multi_label=False)
