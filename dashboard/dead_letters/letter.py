@@ -65,6 +65,8 @@ async def outcome(visit: Visit) -> Response:
     """What has become of a letter that was sent back; asks again until that is known."""
     found = await _letter(visit)
     came = await asyncio.to_thread(_outcome, visit, found)
+    if came is None:
+        raise HTTPException(404)  # it was not sent back
     looks = min(whole(visit.request.query_params.get("looks")) or 1, _MOST_LOOKS)
     return visit.page(
         "dead_letters/outcome.html", letter=found, outcome=came, looks=looks + 1, look_again=looks < _MOST_LOOKS

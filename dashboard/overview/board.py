@@ -72,7 +72,7 @@ async def look(reader: Engine, filters: Filters, viewers_zone: str, words: Words
         plots=[_drawn(plot, answers[name], window, words) for name, plot in PLOTS.items()],
         sources=[row.name for row in _rows(answers[":sources"])],
         teams=[row.name for row in _rows(answers[":teams"])],
-        is_empty=extent is not None and not (extent.first_at or extent.has_tickets or extent.has_dead_letters),
+        is_empty=extent is not None and not (extent.has_items or extent.has_tickets or extent.has_dead_letters),
         longer=_LONGER.get(filters.span),
         problem=asked if isinstance(asked, str) else None,
     )

@@ -19,7 +19,7 @@ from schemas.names import Lane, Task
 
 T = TypeVar("T")
 MAX_NAME_CHARS = 200
-_YEARS = range(1900, 2200)
+YEARS = range(1900, 2200)
 _NO_NAME = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -127,7 +127,7 @@ def _name(given: str) -> str:
 
 def _clock_time(given: str, zone: str) -> datetime:
     at = datetime.fromisoformat(given.replace(" ", "+") if re.search(r" \d\d:\d\d$", given) and "T" in given else given)
-    if at.year not in _YEARS:
+    if at.year not in YEARS:
         raise ValueError(given)
     if at.tzinfo is not None:
         at = at.astimezone(UTC).astimezone(zone_of(zone)).replace(tzinfo=None)

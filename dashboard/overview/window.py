@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from dashboard.overview.bins import Bin, first, suitable
-from dashboard.overview.filters import Filters, Span
+from dashboard.overview.filters import YEARS, Filters, Span
 from dashboard.overview.zones import zone_of
 
 LENGTHS = {
@@ -17,6 +17,8 @@ LENGTHS = {
     Span.WEEK: timedelta(days=7),
     Span.MONTH: timedelta(days=30),
 }
+EARLIEST, LATEST = (datetime(year, 1, 1, tzinfo=UTC) for year in (YEARS.start, YEARS.stop))
+"""Bins lie between these: systems that know no time write the first or the last there is, which no zone can show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Window:
         return {
             "begin": self.begin,
             "end": self.end,
+            "earliest": None if self.begin else EARLIEST,
+            "latest": None if self.end else LATEST,
             "source": filters.source,
             "team": filters.team,
             "lane": filters.lane and filters.lane.value,
@@ -64,11 +68,15 @@ def window_of(filters: Filters, viewers_zone: str, now: datetime, extent: tuple[
         begin = now - LENGTHS[filters.span]
         each = suitable(begin, end, filters.bin)
         return Window(filters, first(begin, each, zone), end, each, zone, now)
-    # A whole hour of the clock that the viewer knows.
-    from_hour = _utc(filters.begin and filters.begin.replace(minute=0), zone)
-    exact_end = _utc(filters.end, zone)
-    each = suitable(from_hour or (extent and extent[0]), exact_end or end, filters.bin)
-    return Window(filters, from_hour, exact_end, each, zone, now)
+    # Whole hours of the clock that the viewer knows: the views know no parts of them.
+    from_hour = _utc(filters.begin and _hour(filters.begin), zone)
+    to_hour = _utc(filters.end and _hour(filters.end + timedelta(minutes=59)), zone)
+    each = suitable(from_hour or (extent and extent[0]), to_hour or end, filters.bin)
+    return Window(filters, from_hour, to_hour, each, zone, now)
+
+
+def _hour(clock_time: datetime) -> datetime:
+    return clock_time.replace(minute=0)
 
 
 def _utc(clock_time: datetime | None, zone: ZoneInfo) -> datetime | None:

@@ -209,9 +209,9 @@ def test_days_begin_at_midnight_of_the_zone(engine: Engine, reader: Engine) -> N
 
 
 def test_bins_without_items_are_there_and_long_times_take_longer_bins(engine: Engine, reader: Engine) -> None:
-    # Given items two weeks apart and one that claims to be of the year 9000
+    # Given items two weeks apart and one that claims to be of the year 2100
     now = datetime.now(UTC)
-    times = (now, now - timedelta(days=14), datetime(9000, 1, 1, tzinfo=UTC))
+    times = (now, now - timedelta(days=14), datetime(2100, 1, 1, tzinfo=UTC))
     Sink(engine).write([comment(str(n), created_at=at, seq=n) for n, at in enumerate(times)], now)
 
     def chart_of(query: dict[str, str]) -> dict[str, Any]:
@@ -283,6 +283,26 @@ def test_odd_questions_are_answered(engine: Engine, browse: Browse) -> None:
         # and so does its CSV, which rather says what is wrong than leave it out
         is_wrong = bool(re.search(r'<p class="problem" id="problem-\w+"[^>]*>[^<]', page.text))
         assert (422 if is_wrong else 200) == browser.get(f"/dashboard/sentiment.csv?{query}").status_code, query
+
+
+def test_items_of_no_known_time_are_counted_and_break_no_plot(engine: Engine, browse: Browse, reader: Engine) -> None:
+    # Given systems that write the first or the last time there is where they know none
+    fill(engine)
+    ends = (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, tzinfo=UTC))
+    Sink(engine).write(
+        [comment(f"end{number}", 0, seq=1_000 + number, created_at=at) for number, at in enumerate(ends)],
+        datetime.now(UTC),
+    )
+    # When somebody looks at all time, in whatever bins and zone, then everything is drawn and the sums count them
+    for query in ({}, {"by": "hour"}, {"by": "week", "zone": "Pacific/Apia"}, {"by": "day", "zone": "America/Adak"}):
+        board = board_of(reader, {"range": "all", **query})
+        assert {None} == {drawn.problem for drawn in board.plots}
+        assert "122" == board.tiles[0].value
+        items = re.search(r"Items: (\d+)", str((board.plots[0].chart or {})["about"]))
+        assert items
+        assert "120" == items[1]
+    for query in HOSTILE:
+        assert 200 == browse().get(f"/dashboard?{query}").status_code, query
 
 
 def test_what_cannot_be_stored_is_refused(browse: Browse) -> None:

@@ -45,6 +45,8 @@ FROM (
     WHERE true
       AND hour >= %(begin)s
       AND hour < %(end)s
+      AND hour >= %(earliest)s
+      AND hour < %(latest)s
       AND task = %(task)s
     GROUP BY 1, 2
 ) AS sums

@@ -24,9 +24,12 @@ _BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chr
 Visitor = Callable[..., Any]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Any]:
-    """A running Chromium. Without one: a failure in CI, a skip elsewhere."""
+    """A running Chromium. Without one: a failure in CI, a skip elsewhere.
+
+    No longer than for these tests: while Playwright runs, no other test can use asyncio.run.
+    """
     found = next((path for name in _BROWSERS if (path := shutil.which(name))), None)
     if found is None:
         assert not os.environ.get("CI"), "no Chromium: apt-get install chromium"
