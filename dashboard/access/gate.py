@@ -21,6 +21,7 @@ from dashboard.access.origin import is_local
 from dashboard.access.person import Person
 from dashboard.problems import Refusal
 from dashboard.words import later
+from schemas.errors import DatabaseUnavailableError
 from schemas.names import Role
 from schemas.settings import Settings
 from worker.desk import sessions
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 2
 _TURN_WAIT_S = 10.0
+_DATABASE_WAIT_S = 5.0
+_TURN_S = 15.0
 
 
 class Gate:
@@ -51,7 +54,8 @@ class Gate:
         """Who asks; None if nobody has logged in. Raises DatabaseUnavailableError."""
         if not self._is_open and cookies.sent_secret(request) is None:
             return None
-        standing = await asyncio.to_thread(sessions.look_up, self._engine, secret, self.idle)
+        async with _within(_DATABASE_WAIT_S):
+            standing = await asyncio.to_thread(sessions.look_up, self._engine, secret, self.idle)
         if standing.any_user:
             self._is_open = False
         if standing.holder is not None:
@@ -72,13 +76,27 @@ class Gate:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Wait for one of two places to work with passwords, each of which takes 64 MiB. Raises Refusal 503."""
+        """Wait for one of two places to work with passwords, each of which takes 64 MiB.
+
+        Raises Refusal 503, and DatabaseUnavailableError if the work takes far too long.
+        """
         try:
             async with asyncio.timeout(_TURN_WAIT_S):
                 await self._turns.acquire()
         except TimeoutError:
             raise Refusal(503, later("Too many people log in at this moment. Try again shortly.")) from None
         try:
-            yield
+            async with _within(_TURN_S):
+                yield
         finally:
             self._turns.release()
+
+
+@asynccontextmanager
+async def _within(seconds: float) -> AsyncIterator[None]:
+    """Give up on a database that takes connections and then says nothing; no timeout of the driver's sees that."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise DatabaseUnavailableError(f"no answer within {seconds:g} s") from None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from datetime import timedelta
 
+import pytest
 import redis
 import structlog
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from sqlalchemy import Engine, text
 
+from dashboard.access import gate
 from schemas.names import Role
 from schemas.settings import Settings
 from tests.integration.visiting import COOKIE, PASSWORD, Pages, cheap_hashes, make_people, visiting
@@ -222,6 +225,30 @@ def test_without_redis_people_still_log_in(settings: Settings, engine: Engine) -
     with structlog.testing.capture_logs() as logs:
         visiting(settings, story)
     assert "logins_not_counted" in {entry["event"] for entry in logs}
+
+
+def test_a_database_that_takes_questions_and_is_silent_is_told_of(
+    settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_people(engine)
+
+    async def story(pages: Pages) -> None:
+        browser, stranger = pages.browser(), pages.browser()
+        await browser.log_in("viewer")
+        await stranger.get("/login")
+        monkeypatch.setattr(gate, "_DATABASE_WAIT_S", 0.2)
+        monkeypatch.setattr(gate, "_TURN_S", 0.2)
+        # When Postgres answers nothing that has to do with users
+        with engine.begin() as connection:
+            connection.execute(text("LOCK users, sessions"))
+            # then people who have logged in, and those who want to, are told so, however many there are
+            answers = await asyncio.gather(*(browser.get("/try") for _ in range(12)), stranger.log_in("viewer"))
+        for answer in answers:
+            assert 503 == answer.status_code
+            assert "The database does not answer now." in answer.text
+        assert 200 == (await browser.get("/try")).status_code
+
+    visiting(settings, story)
 
 
 def test_ones_own_password_and_other_browsers(settings: Settings, engine: Engine) -> None:
