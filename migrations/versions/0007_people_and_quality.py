@@ -113,6 +113,12 @@ def upgrade() -> None:
     op.add_column("reviews", sa.Column("fingerprint", sa.Text()))
     op.add_column("reviews", sa.Column("note", sa.Text()))
     op.add_column("reviews", sa.Column("before", JSONB(), server_default=sa.text("'{}'::jsonb"), nullable=False))
+    op.create_index(
+        "ix_predictions_unsure",
+        "predictions",
+        ["task", "score", "source", "item_id", "created_at"],
+        postgresql_where=sa.text("current AND score < 0.7"),
+    )
     op.create_index(op.f("ix_reviews_fingerprint"), "reviews", ["fingerprint"])
     op.create_index(op.f("ix_reviews_reviewer_decided_at"), "reviews", ["reviewer", "decided_at"])
     op.create_table(
@@ -154,6 +160,7 @@ def downgrade() -> None:
     for name, _, _ in _LETTER_INDEXES:
         op.drop_index(name, table_name="dead_letters")
     op.drop_table("alerts")
+    op.drop_index("ix_predictions_unsure", table_name="predictions")
     op.drop_index(op.f("ix_reviews_reviewer_decided_at"), table_name="reviews")
     op.drop_index(op.f("ix_reviews_fingerprint"), table_name="reviews")
     for column in ("before", "note", "fingerprint", "copies", "text_updated_at"):

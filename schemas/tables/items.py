@@ -80,6 +80,12 @@ predictions = Table(
     Index("ix_predictions_current_source_time", "source", "item_created_at", postgresql_where=text("current")),
     Index("ix_predictions_current_stored", "created_at", postgresql_where=text("current")),
     Index("ix_predictions_low_confidence", "score", postgresql_where=text("current AND score < 0.7")),
+    # The review queue, in its order; by `created_at` it passes over what is too old to be shown.
+    Index(
+        "ix_predictions_unsure",
+        *("task", "score", "source", "item_id", "created_at"),
+        postgresql_where=text("current AND score < 0.7"),
+    ),
 )
 
 # `raw` is what schemas.messages.raw_to_json makes of the entry's fields. One row per entry, however often delivered.

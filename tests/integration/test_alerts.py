@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from datetime import timedelta
 
 import pytest
@@ -97,6 +98,27 @@ def test_drift_raises_one_alert_ends_and_raises_again(engine: Engine, settings: 
     assert {BAD: 95, GOOD: 5} == taken.metrics["labels"]
     quality.evaluate(engine, settings, now=NOW)
     assert [] == open_alerts(engine)
+
+
+def test_with_many_labels_an_alert_ends_when_chance_alone_is_left(engine: Engine, settings: Settings) -> None:
+    # Given thirty labels that come by chance, and an alert while all results had one of them
+    dice = random.Random(3)
+    put_in_production(engine, since=FIRST_DAY)
+    for first, at in ((1, FIRST_DAY + timedelta(hours=1)), (1001, NOW - timedelta(days=2))):
+        classify(engine, first, dice.choices([f"label {n}" for n in range(30)], k=MANY))
+        stored_at(engine, first, MANY, at)
+    classify(engine, 2001, ["label 1"] * MANY)
+    stored_at(engine, 2001, MANY, NOW - timedelta(hours=1))
+    quality.evaluate(engine, settings, now=NOW)
+    assert [True] == [alert.ended_at is None for alert in listed(engine)]
+    # When they come by chance again, which is over the bound with so few results of each
+    classify(engine, 3001, dice.choices([f"label {n}" for n in range(30)], k=MANY))
+    stored_at(engine, 3001, MANY, NOW + timedelta(days=2))
+    quality.evaluate(engine, settings, now=NOW + timedelta(days=2, hours=1))
+    # Then the alert has ended
+    [alert] = listed(engine)
+    assert alert.value > alert.bound
+    assert alert.ended_at is not None
 
 
 def test_backfills_and_few_results_raise_nothing(engine: Engine, settings: Settings) -> None:

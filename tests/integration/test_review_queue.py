@@ -159,6 +159,18 @@ def test_a_text_that_changes_while_it_is_held_is_not_judged(engine: Engine, sett
     assert SAID[1] == claim(engine, settings).text
 
 
+def test_a_text_that_is_sent_again_unchanged_while_it_is_held_is_judged(engine: Engine, settings: Settings) -> None:
+    # Given a ticket that a reviewer looks at, while a backfill sends it again and another version decides otherwise
+    apply_teams(engine)
+    store(engine, ticket("a", team="shipping", score=0.3, text=SAID[0]))
+    shown = claim(engine, settings, which=ROUTING)
+    store(engine, ticket("a", 60, team="billing", score=0.9, text=SAID[0]))
+    assert shown.id == claim(engine, settings, which=ROUTING).id
+    # When the reviewer accepts what was shown, then the ticket goes where he said
+    decision = reviews.decide(engine, shown.id, "li", None)
+    assert ("shipping", "shipping", True) == (decision.label, decision.team, decision.moved)
+
+
 def test_near_copies_are_shown_once_with_their_count(engine: Engine, settings: Settings) -> None:
     # Given eight comments that say the same, and another
     parcel = "订单 {} 的包裹到现在还没有更新物流信息，请帮我查询一下"
@@ -192,6 +204,29 @@ def test_a_reviewer_may_keep_to_a_source_or_a_team(engine: Engine, settings: Set
     # and what is held for another wish is given back
     assert "c" == claim(engine, settings, which=Which(Task.ROUTING, source="app")).item_id
     assert [("c",)] == rows(engine, "SELECT item_id FROM reviews")
+
+
+def test_a_narrowed_queue_draws_nothing_by_chance(engine: Engine, settings: Settings) -> None:
+    # Given sure and unsure comments and tickets, and a queue that would draw whenever it may
+    apply_teams(engine)
+    store(engine, sure("a", SAID[0]), unsure("b", SAID[1]), ticket("t", team="shipping", score=0.6, text=SAID[2]))
+    always = settings.model_copy(update={"review_random_share": 1.0})
+    # When it is narrowed, then what it shows speaks for that source or team alone, and does not count as random
+    for which in (Which(Task.SENTIMENT, source="shop"), Which(Task.ROUTING, team="shipping")):
+        reviews.decide(engine, claim(engine, always, which=which).id, "li", None)
+        assert None is review_queue.claim(engine, always, "li", which)
+    assert [("b", "low_confidence"), ("t", "low_confidence")] == rows(engine, "SELECT item_id, origin FROM reviews")
+
+
+def test_a_team_sees_the_sentiments_of_its_own_tickets(engine: Engine, settings: Settings) -> None:
+    apply_teams(engine)
+    store(engine, unsure("c", SAID[0]), ticket("t", team="shipping", text=SAID[1]), ticket("u", text=SAID[2]))
+    execute(engine, "UPDATE predictions SET score = 0.6 WHERE task = 'sentiment'")
+    which = Which(Task.SENTIMENT, team="shipping")
+    reviews.decide(engine, claim(engine, settings, which=which).id, "li", None)
+    assert (None, [("t",)]) == (
+        review_queue.claim(engine, settings, "li", which), rows(engine, "SELECT item_id FROM reviews"),
+    )  # fmt: skip
 
 
 def test_an_item_that_is_being_erased_or_has_no_text_is_passed_over(engine: Engine, settings: Settings) -> None:

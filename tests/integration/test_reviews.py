@@ -268,7 +268,8 @@ def test_the_export_holds_the_newest_decision_of_each_text_that_is_still_so(
         " fingerprint, decided_at) SELECT source, item_id, task, 'corrected', 'mei', 'random', 'negative', 'positive',"
         " text_updated_at, fingerprint, now() + interval '1 s' FROM reviews WHERE item_id = '6'",
     )
-    store(engine, unsure("5", "新的", at_s=60))
+    # and one text that was sent again as it is
+    store(engine, unsure("5", "新的", at_s=60), unsure("2", "客服真好", 0.9, at_s=60))
 
     # When the texts are exported
     done = fenliu("reviews", "export", "--task", "sentiment")
@@ -287,8 +288,8 @@ def test_the_export_holds_the_newest_decision_of_each_text_that_is_still_so(
     chosen = review_history.reviewed_texts(engine, Task.SENTIMENT, origin=ReviewOrigin.RANDOM)
     assert ["6"] == [each.item_id for each in chosen]
     later = datetime.now(UTC) + timedelta(hours=1)
-    assert [] == list(review_history.reviewed_texts(engine, Task.SENTIMENT, since=later))
-    assert [] == list(review_history.reviewed_texts(engine, Task.ROUTING))
+    assert [] == review_history.reviewed_texts(engine, Task.SENTIMENT, since=later)
+    assert [] == review_history.reviewed_texts(engine, Task.ROUTING)
 
 
 def test_an_export_that_cannot_be_written_says_why(fenliu: Fenliu, tmp_path: Any) -> None:
@@ -303,6 +304,8 @@ def test_a_decision_by_hand_is_kept_by_the_status_of_a_ticket(engine: Engine, se
     apply_teams(engine)
     store(engine, in_triage("a", "？？？"))
     reviews.decide(engine, claim(engine, settings, which=ROUTING).id, "li", "triage")
+    # and triage is no team to learn
+    assert [] == review_history.reviewed_texts(engine, Task.ROUTING)
     # Then no later result takes it away
     store(engine, ticket("a", 60, text="？？？"))
     assert ("triage", AssignmentStatus.OVERRIDDEN, None) == places(engine)["a"]

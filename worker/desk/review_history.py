@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,30 +10,28 @@ from sqlalchemy import Engine, func, select, text, tuple_
 from schemas.database import translated
 from schemas.names import ReviewOrigin, ReviewState, Task
 from schemas.tables import items, reviews
+from worker.desk.copies import fingerprint
 
 _MOST_REVIEWERS = 500
 _CHUNK_ROWS = 1_000
 
-# The newest decision of an item counts, if it speaks of the text that the item has. Of near-copies the newest that
-# somebody has looked at stands for all.
+# The newest decision of an item counts. Near-copies, which have the same `said`, stand together: first the newest that
+# somebody has looked at.
 _REVIEWED = text("""
     WITH newest AS (
         SELECT DISTINCT ON (source, item_id) * FROM reviews
         WHERE task = :task AND state IN ('accepted', 'corrected')
         ORDER BY source, item_id, decided_at DESC, id DESC
-    ), kept AS (
-        SELECT DISTINCT ON (coalesce(original.fingerprint, r.fingerprint, r.id::text))
-            i.text, r.label, r.source, r.item_id, r.state, r.origin, r.decided_at
-        FROM newest r JOIN items i USING (source, item_id)
-        LEFT JOIN reviews original ON original.id = (r.before ->> 'copy_of')::bigint
-        WHERE i.updated_at = r.text_updated_at AND i.text <> ''
-            AND r.decided_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
-            AND r.origin = coalesce(:origin, r.origin) AND r.source = coalesce(:source, r.source)
-        ORDER BY coalesce(original.fingerprint, r.fingerprint, r.id::text), r.before ? 'copy_of', r.decided_at DESC,
-            r.id DESC
     )
-    SELECT text, label, source, item_id, state, origin, decided_at FROM kept
-    ORDER BY source COLLATE "C", item_id COLLATE "C"
+    SELECT i.text, r.label, r.source, r.item_id, r.state, r.origin, r.decided_at, r.fingerprint,
+        coalesce(original.fingerprint, r.fingerprint, r.id::text) AS said,
+        i.updated_at = r.text_updated_at AS is_same_entry
+    FROM newest r JOIN items i USING (source, item_id)
+    LEFT JOIN reviews original ON original.id = (r.before ->> 'copy_of')::bigint
+    WHERE i.text <> '' AND r.label <> 'triage'
+        AND r.decided_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
+        AND r.origin = coalesce(:origin, r.origin) AND r.source = coalesce(:source, r.source)
+    ORDER BY said, r.before ? 'copy_of', r.decided_at DESC, r.id DESC
 """)
 
 
@@ -142,16 +139,20 @@ def reviewed_texts(
     since: datetime | None = None,
     origin: ReviewOrigin | None = None,
     source: str | None = None,
-) -> Iterator[ReviewedText]:
+) -> list[ReviewedText]:
     """Texts with the labels that people found right, accepted and corrected, by source and id.
 
-    The newest decision of each item, near-copies once; left out is what has another text by now. `since`, `origin`
-    and `source` narrow the decisions. Raises DatabaseUnavailableError.
+    The newest decision of each item, near-copies once. Left out is what has another text by now (the same, sent again,
+    is not another), and tickets for triage, which is no team. `since`, `origin` and `source` narrow the decisions.
+    Raises DatabaseUnavailableError.
     """
     values = {"task": task, "since": since, "origin": origin, "source": source}
+    found: dict[str, ReviewedText] = {}
     with translated(), engine.connect().execution_options(yield_per=_CHUNK_ROWS) as connection:
         for row in connection.execute(_REVIEWED, values):
-            yield ReviewedText(
-                row.text, row.label, row.source, row.item_id, ReviewState(row.state), ReviewOrigin(row.origin),
-                row.decided_at,
-            )  # fmt: skip
+            if row.said not in found and (row.is_same_entry or fingerprint(row.text) == row.fingerprint):
+                found[row.said] = ReviewedText(
+                    row.text, row.label, row.source, row.item_id, ReviewState(row.state), ReviewOrigin(row.origin),
+                    row.decided_at,
+                )  # fmt: skip
+    return sorted(found.values(), key=lambda each: (each.source, each.item_id))

@@ -14,14 +14,14 @@ every reviewer skips stay out of the statistics, as unanswered letters do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, TextClause, text
 
-from schemas.names import Task
+from schemas.names import TRIAGE_TEAM, AssignmentStatus, Task
 from schemas.settings import Settings
 from worker.desk.copies import Copies, fingerprint
 
@@ -31,52 +31,83 @@ WINDOW_ROWS = 500
 SAMPLE_ROWS = 4_000
 _NEWEST_ROWS = 20_000
 _DRAWN_ROWS = 50
+_NEWEST_OF_TEAM = 5_000
+"""So many of a team's tickets are looked at for their sentiment, which no index of a team knows."""
 _ROWS_OF_A_PAGE = 20  # until the table is analyzed
 
-# A result of an older text than the item has is not shown: what it says of the new text is not known.
-_SHOWABLE = """
-    JOIN items i ON i.source = p.source AND i.item_id = p.item_id
-    LEFT JOIN assignments a ON a.source = p.source AND a.item_id = p.item_id
-    WHERE p.current AND p.task = :task
-        AND p.created_at >= now() - make_interval(days => :days)
-        AND i.state = 'done' AND i.text <> '' AND i.updated_at = p.updated_at
-        AND (CAST(:source AS text) IS NULL OR p.source = :source)
-        AND (CAST(:team AS text) IS NULL OR a.team = :team OR p.task = 'routing' AND p.label = :team)
-        AND NOT EXISTS (
-            SELECT FROM reviews r WHERE r.source = p.source AND r.item_id = p.item_id AND r.task = p.task AND (
-                r.state = 'claimed' AND r.claimed_at > now() - make_interval(secs => :claim_s)
-                OR r.state = 'skipped' AND r.reviewer = :reviewer AND r.text_updated_at = i.updated_at
-            )
-        )
-"""
-_DECIDED = """
-    FROM reviews r WHERE r.source = p.source AND r.item_id = p.item_id AND r.task = p.task
-        AND r.state IN ('accepted', 'corrected') AND r.text_updated_at = i.updated_at
-"""
-# What a person has put where it is needs no second look, unless chance says so.
-_UNDECIDED = f"AND a.status IS DISTINCT FROM 'overridden' AND NOT EXISTS (SELECT {_DECIDED})"
+# A result of an older text than the item has is not shown: what it says of the new text is not known. The item is
+# looked up for each result in turn (LATERAL … LIMIT 1): else the planner, who guesses that next to no result belongs to
+# its item, reads and sorts all there are.
 _COLUMNS = "p.source, p.item_id, i.text, i.updated_at"
-_UNSURE = text(
-    f"SELECT {_COLUMNS} FROM predictions p {_SHOWABLE} {_UNDECIDED}"  # noqa: S608 - constants
-    f" AND p.score < {LOW_CONFIDENCE} AND (p.task <> 'routing' OR a.status IS DISTINCT FROM 'triage')"
-    " ORDER BY p.score, p.source, p.item_id LIMIT :rows OFFSET :skipped"
-)
-_IN_TRIAGE = text(
-    f"SELECT {_COLUMNS} FROM predictions p {_SHOWABLE} {_UNDECIDED}"  # noqa: S608
-    " AND a.team = 'triage' AND a.status = 'triage'"
-    " ORDER BY p.score, p.source, p.item_id LIMIT :rows OFFSET :skipped"
-)
+_ITEM = """
+    CROSS JOIN LATERAL (
+        SELECT i.text, i.updated_at FROM items i
+        WHERE i.source = p.source AND i.item_id = p.item_id AND i.state = 'done' AND i.text <> ''
+            AND i.updated_at = p.updated_at
+        LIMIT 1
+    ) i
+"""
+_RESULT = """
+    p.current AND p.task = :task AND p.created_at >= now() - make_interval(days => :days)
+    AND (CAST(:source AS text) IS NULL OR p.source = :source)
+"""
+_OF_ITEM = "r.source = p.source AND r.item_id = p.item_id AND r.task = :task"
+_TAKEN = """
+    (r.state = 'claimed' AND r.claimed_at > now() - make_interval(secs => :claim_s)
+        OR r.state = 'skipped' AND r.reviewer = :reviewer AND r.text_updated_at = i.updated_at)
+"""
+_JUDGED = "r.state IN ('accepted', 'corrected') AND r.text_updated_at = i.updated_at"
+# What a person has put where it is needs no second look, unless chance says so.
+_OPEN = f"NOT EXISTS (SELECT FROM reviews r WHERE {_OF_ITEM} AND ({_TAKEN} OR {_JUDGED}))"
+# By pages: what comes after the last one of the page before, in the order of an index on the score.
+_UNSURE = text(f"""
+    SELECT {_COLUMNS}, p.score FROM predictions p
+    LEFT JOIN LATERAL (
+        SELECT a.status FROM assignments a WHERE a.source = p.source AND a.item_id = p.item_id LIMIT 1
+    ) a ON true
+    {_ITEM}
+    WHERE {_RESULT} AND p.score < {LOW_CONFIDENCE} AND (p.score, p.source, p.item_id) > (:score, :after, :after_id)
+        AND {_OPEN}
+        AND a.status IS DISTINCT FROM 'overridden' AND (p.task <> 'routing' OR a.status IS DISTINCT FROM 'triage')
+    ORDER BY p.score, p.source, p.item_id LIMIT :rows
+""")  # noqa: S608
+# Of one team. While a model decides, the assignment's score is its result's.
+_ROUTED = text(f"""
+    SELECT {_COLUMNS}, a.score FROM assignments a
+    CROSS JOIN LATERAL (
+        SELECT * FROM predictions p
+        WHERE p.source = a.source AND p.item_id = a.item_id AND {_RESULT}
+            AND (CAST(:label AS text) IS NULL OR p.label = :label)
+        LIMIT 1
+    ) p {_ITEM}
+    WHERE a.team = :in_team AND a.status = :status AND a.score < :below
+        AND (a.score, a.source, a.item_id) > (:score, :after, :after_id) AND {_OPEN}
+    ORDER BY a.score, a.source, a.item_id LIMIT :rows
+""")  # noqa: S608
+_UNSURE_OF_TEAM = text(f"""
+    SELECT {_COLUMNS}, p.score
+    FROM (SELECT source, item_id FROM assignments WHERE team = :team AND status <> 'overridden'
+        ORDER BY changed_at DESC LIMIT {_NEWEST_OF_TEAM}) a
+    CROSS JOIN LATERAL (
+        SELECT * FROM predictions p
+        WHERE p.source = a.source AND p.item_id = a.item_id AND {_RESULT} AND p.score < {LOW_CONFIDENCE} LIMIT 1
+    ) p {_ITEM}
+    WHERE (p.score, p.source, p.item_id) > (:score, :after, :after_id) AND {_OPEN}
+    ORDER BY p.score, p.source, p.item_id LIMIT :rows
+""")  # noqa: S608
+_FIRST = {"score": -1.0, "after": "", "after_id": ""}
 # `decided`: the review that has judged it, or the one that it was judged along with.
 _DRAW = (
-    f"SELECT {_COLUMNS}, (SELECT coalesce((r.before ->> 'copy_of')::bigint, r.id) {_DECIDED}"
-    " ORDER BY r.decided_at DESC LIMIT 1) AS decided"
+    f"SELECT {_COLUMNS}, (SELECT coalesce((r.before ->> 'copy_of')::bigint, r.id) FROM reviews r"  # noqa: S608
+    f" WHERE {_OF_ITEM} AND {_JUDGED} ORDER BY r.decided_at DESC LIMIT 1) AS decided"
 )
+_DRAWABLE = f"{_ITEM} WHERE {_RESULT} AND NOT EXISTS (SELECT FROM reviews r WHERE {_OF_ITEM} AND {_TAKEN})"
 _DRAW_BY_PAGES = text(
-    f"{_DRAW} FROM predictions p TABLESAMPLE SYSTEM (:percent) {_SHOWABLE} ORDER BY random() LIMIT :rows"
+    f"{_DRAW} FROM predictions p TABLESAMPLE SYSTEM (:percent) {_DRAWABLE} ORDER BY random() LIMIT :rows"
 )
 _DRAW_OF_NEWEST = text(
     f"{_DRAW} FROM (SELECT * FROM predictions WHERE current ORDER BY created_at DESC LIMIT {_NEWEST_ROWS}) p"  # noqa: S608
-    f" {_SHOWABLE} ORDER BY random() LIMIT :rows"
+    f" {_DRAWABLE} ORDER BY random() LIMIT :rows"
 )
 _TABLE_SIZE = text(
     "SELECT reltuples, relpages, pg_relation_size(oid) / current_setting('block_size')::bigint AS pages"
@@ -109,6 +140,11 @@ class Which:
     task: Task
     source: str | None = None
     team: str | None = None
+
+    @property
+    def is_all(self) -> bool:
+        """Whether it is everything of the task. Chance speaks for all results only where it draws from all."""
+        return self.source is None and self.team is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +183,42 @@ class Candidate:
         object.__setattr__(self, "fingerprint", fingerprint(self.text))
 
 
-def uncertain(connection: Connection, asked: Asked, window: int = 0) -> list[Candidate]:
-    """The uncertain results of one window of WINDOW_ROWS, first things first."""
-    page = {**asked.values, "rows": WINDOW_ROWS, "skipped": window * WINDOW_ROWS}
-    statements = (_IN_TRIAGE, _UNSURE) if asked.which.task is Task.ROUTING else (_UNSURE,)
-    return [candidate for statement in statements for candidate in _candidates(connection, statement, page)]
+def windows(connection: Connection, asked: Asked) -> Iterator[list[Candidate]]:
+    """The uncertain results, first things first, in windows of WINDOW_ROWS or some more."""
+    found: list[Candidate] = []
+    for statement, values in _statements(asked.which):
+        place: Mapping[str, Any] | None = _FIRST
+        while place:
+            page = {**asked.values, **values, **place, "rows": WINDOW_ROWS}
+            rows = connection.execute(statement, page).all()
+            found += [Candidate(*row[:-1]) for row in rows]
+            is_last = len(rows) < WINDOW_ROWS
+            place = None if is_last else {"score": rows[-1][-1], "after": rows[-1].source, "after_id": rows[-1].item_id}
+            if len(found) >= WINDOW_ROWS:
+                yield found
+                found = []
+    if found:
+        yield found
+
+
+def uncertain(connection: Connection, asked: Asked) -> list[Candidate]:
+    """The first window of uncertain results."""
+    return next(windows(connection, asked), [])
+
+
+def _statements(which: Which) -> Iterator[tuple[TextClause, dict[str, Any]]]:
+    """Where the uncertain results are read, in order."""
+    if which.task is Task.ROUTING:
+        label = None if which.team == TRIAGE_TEAM else which.team
+        waiting = {"in_team": TRIAGE_TEAM, "status": AssignmentStatus.TRIAGE.value, "below": 2.0, "label": label}
+        yield _ROUTED, waiting
+        if which.team is not None:
+            of_team = {"in_team": which.team, "status": AssignmentStatus.AUTO.value, "below": LOW_CONFIDENCE}
+            yield _ROUTED, of_team | {"label": None}
+    elif which.team is not None:
+        yield _UNSURE_OF_TEAM, {}
+    if which.team is None:
+        yield _UNSURE, {}
 
 
 def drawn(connection: Connection, asked: Asked) -> list[Candidate]:

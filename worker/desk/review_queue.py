@@ -10,6 +10,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, Engine, text
@@ -18,8 +19,18 @@ from schemas.database import translated
 from schemas.names import DEFAULT_ROUTE_SET, TRIAGE_TEAM, ReviewOrigin, Task
 from schemas.settings import Settings
 from worker import routes
-from worker.desk.copies import Copies
-from worker.desk.review_pick import SEEN_FINGERPRINTS, WINDOW_ROWS, Asked, Candidate, Seen, Which, drawn, uncertain
+from worker.desk.copies import Copies, fingerprint
+from worker.desk.review_pick import (
+    SEEN_FINGERPRINTS,
+    WINDOW_ROWS,
+    Asked,
+    Candidate,
+    Seen,
+    Which,
+    drawn,
+    uncertain,
+    windows,
+)
 
 _MOST_WINDOWS = 20
 """After so many windows full of near-copies of what was judged, the queue counts as empty."""
@@ -52,14 +63,15 @@ _PROMOTE = text("""
     WHERE id = ANY (:ids) AND state IN ('accepted', 'corrected') AND origin = 'low_confidence'
 """)
 _HELD = text("""
-    SELECT r.id, r.source, r.item_id, r.task, i.text, i.created_at, r.predicted_label, r.predicted_score, r.model,
+    SELECT r.id, r.source, r.item_id, r.task, i.text, r.fingerprint, i.updated_at = r.text_updated_at AS is_same_entry,
+        i.created_at, r.predicted_label, r.predicted_score, r.model,
         r.model_version, coalesce(p.scores, '{}') AS scores, r.before, r.note, a.team,
         coalesce(a.route_set, p.route_set) AS route_set
     FROM reviews r JOIN items i USING (source, item_id)
     LEFT JOIN predictions p USING (source, item_id, task, model, model_version)
     LEFT JOIN assignments a USING (source, item_id)
     WHERE r.state = 'claimed' AND r.reviewer = :reviewer AND r.task = :task
-        AND i.text IS NOT NULL AND i.updated_at = r.text_updated_at
+        AND i.text IS NOT NULL
         AND (CAST(:source AS text) IS NULL OR r.source = :source)
         AND (CAST(:team AS text) IS NULL OR a.team = :team OR r.task = 'routing' AND r.predicted_label = :team)
     ORDER BY r.claimed_at DESC, r.id DESC LIMIT 1
@@ -129,7 +141,8 @@ def claim(
 
     A random draw that falls on a text that was judged already is not shown: that decision counts as random from now
     on, and the next one is drawn. So the random ones stay a fair sample while the uncertain are worked off; of
-    near-copies it holds one. Raises DatabaseUnavailableError.
+    near-copies it holds one. Where only a source or a team is wanted none is drawn: it would speak for them alone.
+    Raises DatabaseUnavailableError.
     """
     asked = Asked(which, reviewer, settings)
     chance = chance or random.SystemRandom()
@@ -139,7 +152,7 @@ def claim(
         if mine:
             connection.execute(_KEEP, {"id": mine.id, "reviewer": reviewer})
             return mine
-        for origin in _order(settings.review_random_share, chance):
+        for origin in _order(settings.review_random_share if which.is_all else 0, chance):
             taken = _take_random(connection, asked) if origin is ReviewOrigin.RANDOM else _take_next(connection, asked)
             if taken:
                 return _held(connection, asked)
@@ -202,10 +215,7 @@ def _order(random_share: float, chance: random.Random) -> Sequence[ReviewOrigin]
 
 
 def _take_next(connection: Connection, asked: Asked) -> bool:
-    for window in range(_MOST_WINDOWS):
-        candidates = uncertain(connection, asked, window)
-        if not candidates:
-            return False
+    for candidates in islice(windows(connection, asked), _MOST_WINDOWS):
         seen = Seen(connection, asked, candidates)
         for candidate in candidates:
             if not seen.has(candidate) and _take(
@@ -273,7 +283,7 @@ def _take(
 
 def _held(connection: Connection, asked: Asked) -> Shown | None:
     row = connection.execute(_HELD, asked.values).one_or_none()
-    if row is None:
+    if row is None or not (row.is_same_entry or fingerprint(row.text) == row.fingerprint):
         return None
     copies = row.before.get("copies", [])
     keys = {"sources": [copy[0] for copy in copies], "item_ids": [copy[1] for copy in copies]}

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, func, inser
 
 from schemas.database import translated
 from schemas.errors import PermanentError, ReviewError
-from schemas.names import TRIAGE_TEAM, AssignmentStatus, ReviewOrigin, ReviewState, Task
+from schemas.names import AssignmentStatus, ReviewOrigin, ReviewState, Task
 from schemas.tables import assignment_events, assignments, items, predictions, reviews
 from worker.desk import tickets
 from worker.desk.copies import fingerprint
@@ -130,7 +130,9 @@ def lock_items(connection: Connection, keys: Sequence[tuple[str, str]]) -> None:
 
 def _check_text(connection: Connection, review: Row[Any]) -> None:
     of_item = (items.c.source == review.source) & (items.c.item_id == review.item_id)
-    if connection.scalar(select(items.c.updated_at).where(of_item)) != review.text_updated_at:
+    item = connection.execute(select(items.c.updated_at, items.c.text).where(of_item)).one()
+    # The same text, sent again meanwhile, has another time.
+    if item.updated_at != review.text_updated_at and fingerprint(item.text or "") != review.fingerprint:
         raise ReviewError(f"the text of {review.source}/{review.item_id} has changed since you were shown it")
 
 
@@ -168,8 +170,9 @@ def _move(connection: Connection, judged: _Judged, label: str, reviewer: str, no
     key = judged.source, judged.item_id
     of_item = (assignments.c.source == judged.source) & (assignments.c.item_id == judged.item_id)
     place = connection.execute(select(*(assignments.c[name] for name in tickets.PLACE)).where(of_item)).one_or_none()
-    is_waiting = place is not None and place.status == AssignmentStatus.TRIAGE and label != TRIAGE_TEAM
-    if label == judged.predicted_label and not is_waiting:
+    # In triage, or with a team that a model has given it since this was shown; a person's word stands.
+    is_elsewhere = place is not None and place.status != AssignmentStatus.OVERRIDDEN and place.team != label
+    if label == judged.predicted_label and not is_elsewhere:
         return {}
     why = f"review: {note}" if note else "review"
     try:
