@@ -25,7 +25,7 @@ pages = Pages()
 _MOST_LOOKS = 60
 
 
-@pages.get("/dead-letters/{letter:int}", Role.REVIEWER)
+@pages.get("/dead-letters/{letter}", Role.REVIEWER)
 async def letter(visit: Visit) -> Response:
     """The letter, its wrong field marked."""
     found = await _letter(visit)
@@ -35,7 +35,7 @@ async def letter(visit: Visit) -> Response:
     return await _page(visit, found, rows)
 
 
-@pages.post("/dead-letters/{letter:int}", Role.REVIEWER)
+@pages.post("/dead-letters/{letter}", Role.REVIEWER)
 async def change(visit: Visit) -> Response:
     """Change the form, check it, or send the letter back: mended, or as it was."""
     found = await _letter(visit)
@@ -47,7 +47,7 @@ async def change(visit: Visit) -> Response:
         )  # fmt: skip
         return visit.go(f"/dead-letters/{found.id}")
     rows = fields.rows_in(visit.form, found.raw)
-    at = int(place) if place.isascii() and place.isdecimal() and int(place) < len(rows) else None
+    at = next((at for at in range(len(rows)) if str(at) == place), None)
     match do:
         case "add":
             return await _page(visit, found, [*rows, FieldRow("", "", "", has_focus=True)])
@@ -60,7 +60,7 @@ async def change(visit: Visit) -> Response:
             return await _checked(visit, found, rows, is_to_send=do == "send")
 
 
-@pages.get("/dead-letters/{letter:int}/outcome", Role.REVIEWER)
+@pages.get("/dead-letters/{letter}/outcome", Role.REVIEWER)
 async def outcome(visit: Visit) -> Response:
     """What has become of a letter that was sent back; asks again until that is known."""
     found = await _letter(visit)
