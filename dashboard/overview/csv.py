@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 _MARK = "\ufeff"
-_FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r", "\n")
+# Excel takes full-width signs for plain ones where Chinese or Japanese is written.
+_FORMULA_BEGINS = tuple("=+-@＝＋－＠\t\r\n")
 
 
 def to_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:

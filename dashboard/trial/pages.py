@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from starlette.datastructures import UploadFile
@@ -94,7 +95,7 @@ async def _texts(visit: Visit, ask: Ask) -> FileTexts | str:
     if not isinstance(file, UploadFile) or not file.filename:
         return visit.words("Choose a file first.")
     try:
-        return read_texts(file.filename, await file.read(), ask.column, visit.words)
+        return await asyncio.to_thread(read_texts, file.filename, await file.read(), ask.column, visit.words)
     except SourceError as error:
         return str(error).removeprefix("stdin: ")
 

@@ -34,7 +34,8 @@ _FORMATS = {
     ".csv": Format.CSV, ".tsv": Format.CSV, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL, ".json": Format.JSONL,
     ".txt": Format.LINES,
 }  # fmt: skip
-_PACKED = (b"\x1f\x8b", b"PK\x03\x04", b"PAR1")
+_NO_TEXT = (b"\x1f\x8b", b"PK\x03\x04", b"PAR1", b"%PDF-")
+_LOOKED_AT_BYTES = 1_024
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _MOST_BAD_LINES = 0.1
 _DELIMITERS = ",\t;"
@@ -62,7 +63,8 @@ def read_texts(name: str, content: bytes, column: str, words: Words) -> FileText
 
     Raises SourceError that says why none can be read.
     """
-    if content.startswith(_PACKED):
+    has_nul = b"\0" in content[:_LOOKED_AT_BYTES] and not content.startswith(_UTF16_MARKS)
+    if has_nul or content.startswith(_NO_TEXT):
         raise SourceError(
             words("This is no text file. Send plain lines, CSV or JSON lines; of a spreadsheet, its CSV.")
         )
@@ -129,4 +131,5 @@ def _text_column(first_line: str, given: Format | None) -> str:
 
 def _text(row: Row) -> str:
     text = row["text"]
-    return text if isinstance(text, str) else json.dumps(text, ensure_ascii=False)
+    text = text if isinstance(text, str) else json.dumps(text, ensure_ascii=False)
+    return text.encode(errors="replace").decode()  # JSON can hold half of a surrogate pair, which no page can

@@ -7,7 +7,8 @@ import io
 
 from dashboard.trial.lines import FileResult, labels_of
 
-_FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
+# Excel takes full-width signs for plain ones where Chinese or Japanese is written.
+_FORMULA_SIGNS = tuple("=+-@＝＋－＠\t\r")
 
 
 def sheet(result: FileResult) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +50,7 @@ class Columns:
         for column in sorted(named):
             if column not in columns:
                 raise SourceError(f"{name}: has no column {column!r} (columns: {shown})")
-        twice = next((column for column in columns if columns.count(column) > 1), None)
+        twice = next((column for column, count in Counter(columns).items() if count > 1), None)
         if twice is not None:
             raise SourceError(f"{name}: has the column {twice!r} twice; rename one")
 

@@ -94,12 +94,19 @@ class Opened:
 
 def delimiter_of(header: str, text_column: str) -> str | None:
     """What parts the cells of a header line that names the text's column; None if none does."""
-    line = header.lstrip("\ufeff").partition("\n")[0].rstrip("\r")
+    line = header.lstrip("\ufeff").partition("\n")[0].partition("\r")[0]
     for delimiter in (",", "\t", ";"):
-        cells = next(csv.reader([line], delimiter=delimiter), [])
-        if text_column in (cell.strip() for cell in cells):
+        if text_column in header_cells(line, delimiter):
             return delimiter
     return None
+
+
+def header_cells(line: str, delimiter: str) -> list[str]:
+    """The names of columns in a header line; none if it is no line of CSV, but of a picture, say."""
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+    except csv.Error:
+        return []
 
 
 def reason(error: BaseException) -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 from producers.sources.columns import Columns, stable_id
-from producers.sources.opened import delimiter_of
+from producers.sources.opened import delimiter_of, header_cells
 from producers.sources.row import BadRow, Row
 from schemas.errors import SourceError
 
@@ -71,7 +71,7 @@ class TextRows:
         if _UNDECODED.search(header_line):
             raise SourceError(f"{self._name}: {self._undecoded(1, 1).error}")
         delimiter = delimiter_of(header_line, self._columns.text) or ","
-        columns = [cell.strip() for cell in next(csv.reader([header_line], delimiter=delimiter), [])]
+        columns = header_cells(header_line, delimiter)
         self._columns.check(self._name, columns)
         # Strict, since a quote left open would take all rows after it for one text.
         reader = csv.reader(self._csv_lines(), delimiter=delimiter, strict=True)

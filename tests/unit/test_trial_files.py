@@ -35,6 +35,8 @@ def test_a_table_from_any_of_peoples_tools_is_read(encoding: str) -> None:
     [
         ("a.txt", "好\n\n坏\n", ""),
         ("a", "好\n坏", ""),
+        ("a", "好\r坏", ""),
+        ("a", "text,n\r好,1\r坏,2\r", ""),
         ("a.csv", "text;n\n好;1\n坏;2\n", ""),
         ("a.tsv", "n\tcomment\n1\t好\n2\t坏\n", ""),
         ("a.csv", "what\n好\n坏\n", ""),
@@ -53,6 +55,9 @@ def test_lines_csv_and_json_lines_are_read(name: str, content: str, column: str)
     [
         (gzip.compress(b"text\na", mtime=0), "no text file"),
         (b"PK\x03\x04....", "no text file"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "no text file"),
+        ("text\n好\n".encode("utf-16-le"), "no text file"),
+        (b"text," + b"x" * 200_000 + b"\n1,2\n", "has no column"),
         (b"", "no text in this file"),
         (b"\n\n", "no text in this file"),
         (b"a,b\n1,2\n", "has no column 'text' (columns: a, b)"),
@@ -73,6 +78,10 @@ def test_a_few_wrong_bytes_spoil_their_rows_only() -> None:
     assert ["很好"] * 3 == found[:3]
     assert "UTF-8" in found[3]
     assert "gb18030" == encoding_of("很好".encode("gb18030"))
+
+
+def test_half_of_a_surrogate_pair_spoils_no_page() -> None:
+    assert ["好?", "坏"] == _texts("a.jsonl", '{"text": "好\\ud800"}\n{"text": "坏"}\n'.encode())
 
 
 def test_no_more_rows_are_read_than_are_said() -> None:
@@ -135,7 +144,7 @@ def test_a_long_table_has_pages() -> None:
     assert (3, 3, [2 * LINES_A_PAGE + 1]) == (view.page, table.pages, [line.line for line in table.lines])
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "\n@x"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "＝1", "\t=1", "\r=1", " =1", "\n@x"])
 def test_no_cell_is_a_formula(text: str) -> None:
     assert f"'{text}" == harmless(text)
     result = _result(Line(1, text, text, 0.5, {text: 0.5}), ask=Ask(mode=Mode.LABELS, labels=text.strip()))
