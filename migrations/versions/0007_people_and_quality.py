@@ -72,9 +72,7 @@ _IF_IT_EXISTS = """
         END IF;
     END $$
 """
-_LET_IN = _IF_IT_EXISTS.format(
-    "EXECUTE format('GRANT USAGE ON SCHEMA %I TO fenliu_dashboard', current_schema())"
-)
+_LET_IN = _IF_IT_EXISTS.format("EXECUTE format('GRANT USAGE ON SCHEMA %I TO fenliu_dashboard', current_schema())")
 _GRANT = _IF_IT_EXISTS.format(f"GRANT SELECT ON {', '.join(_READABLE)} TO fenliu_dashboard")
 _REVOKE = _IF_IT_EXISTS.format(f"REVOKE ALL ON {', '.join(_READABLE)} FROM fenliu_dashboard")
 

@@ -113,23 +113,26 @@ _TABLE_SIZE = text(
     "SELECT reltuples, relpages, pg_relation_size(oid) / current_setting('block_size')::bigint AS pages"
     " FROM pg_class WHERE oid = 'predictions'::regclass"
 )
-# What a reviewer need not see a near-copy of: what is judged, what another looks at, what he has skipped himself.
-_SEEN = """
-    r.task = :task AND (
-        r.state IN ('accepted', 'corrected') AND r.decided_at >= now() - make_interval(days => :days)
-        OR r.state = 'skipped' AND r.reviewer = :reviewer
-        OR r.state = 'claimed' AND r.claimed_at > now() - make_interval(secs => :claim_s)
-    )
-"""
+# What a reviewer need not see a near-copy of: what is judged, what he has skipped himself, what another looks at. Each
+# has an index of its own.
+_SEEN = (
+    "r.task = :task AND r.state IN ('accepted', 'corrected') AND r.decided_at >= now() - make_interval(days => :days)",
+    "r.task = :task AND r.state = 'skipped' AND r.reviewer = :reviewer",
+    "r.task = :task AND r.state = 'claimed' AND r.claimed_at > now() - make_interval(secs => :claim_s)",
+)
 _DECISION = "CASE WHEN r.state IN ('accepted', 'corrected') THEN coalesce((r.before ->> 'copy_of')::bigint, r.id) END"
+_NEWEST_SEEN = " UNION ALL ".join(
+    f"(SELECT * FROM reviews r WHERE {each} ORDER BY r.decided_at DESC LIMIT {WINDOW_ROWS})"  # noqa: S608
+    for each in _SEEN
+)
 _SEEN_TEXTS = text(
     f"SELECT {_DECISION} AS decided, left(i.text, 4000) AS text"  # noqa: S608
-    f" FROM reviews r JOIN items i USING (source, item_id) WHERE {_SEEN} AND i.updated_at = r.text_updated_at"
-    f" ORDER BY coalesce(r.decided_at, r.claimed_at) DESC LIMIT {WINDOW_ROWS}"
+    f" FROM (SELECT * FROM ({_NEWEST_SEEN}) r ORDER BY coalesce(decided_at, claimed_at) DESC LIMIT {WINDOW_ROWS}) r"
+    " JOIN items i USING (source, item_id) WHERE i.updated_at = r.text_updated_at"
 )
 SEEN_FINGERPRINTS = text(
     f"SELECT r.fingerprint, {_DECISION} AS decided FROM reviews r"  # noqa: S608
-    f" WHERE r.fingerprint = ANY (:fingerprints) AND {_SEEN}"
+    f" WHERE r.fingerprint = ANY (:fingerprints) AND ({' OR '.join(_SEEN)})"
 )
 
 
