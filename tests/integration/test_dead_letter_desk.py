@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import redis
 from sqlalchemy import Connection, Engine, text
+from typer.testing import CliRunner, Result
 
 from schemas.errors import Code, DeadLetterError, EntryError, InboxFullError
 from schemas.messages import RawEntry, identity_of
@@ -18,6 +19,7 @@ from schemas.names import Lane
 from schemas.settings import Settings
 from tests.conftest import Fenliu
 from tests.integration.test_dash_plans import nodes, rows_read
+from worker.cli import dead_letters as cli
 from worker.desk import dead_letters as desk
 from worker.desk import items, replays
 from worker.desk.dead_letters import Filter, LetterState
@@ -219,18 +221,24 @@ def test_what_became_of_a_letter(engine: Engine, redis_client: redis.Redis, sett
 
 
 def test_a_letter_is_mended_on_the_command_line(
-    fenliu: Fenliu, engine: Engine, redis_client: redis.Redis, settings: Settings
+    fenliu: Fenliu, engine: Engine, redis_client: redis.Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [number] = write(engine, dead(1, deadline=b"soon"))
-    assert 2 == fenliu("dead-letters", "edit", str(number)).returncode
-    assert 2 == fenliu("dead-letters", "edit", str(number), "--unset", "nothing").returncode
+    for name, value in settings.model_dump(exclude_unset=True).items():
+        monkeypatch.setenv(f"FENLIU_{name.upper()}", str(value))
+
+    def edit(*arguments: str) -> Result:
+        return CliRunner().invoke(cli.app, ["edit", *arguments])
+
+    assert 2 == edit(str(number)).exit_code
+    assert 2 == edit(str(number), "--unset", "nothing").exit_code
+    assert isinstance(edit(str(number + 1), "--set", "kind=ticket").exception, DeadLetterError)
     refused = fenliu("dead-letters", "edit", str(number), "--set", "kind=ticket")
     assert (1, True) == (refused.returncode, "deadline" in refused.stderr)
-    done = fenliu("dead-letters", "edit", str(number), "--set", "kind=ticket", "--unset", "deadline", "--json")
+    done = edit(str(number), "--set", "kind=ticket", "--unset", "deadline", "--json")
     [(entry_id, fields)] = redis_client.xrange(settings.keys.inbox(Lane.LIVE))
     assert {"replayed_as": entry_id.decode()} == json.loads(done.stdout)
     assert (b"ticket", False) == (fields[b"kind"], b"deadline" in fields)
-    assert 1 == fenliu("dead-letters", "edit", str(number + 1), "--set", "kind=ticket").returncode
 
 
 def test_no_page_reads_a_whole_table(engine: Engine) -> None:

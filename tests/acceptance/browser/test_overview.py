@@ -160,6 +160,8 @@ def test_figures_of_the_moment_follow_a_worker(place: Place, visitor: Visitor) -
     expect(page.locator("[data-live=live]")).to_have_text("30")
     # and when a worker starts, they are seen being taken
     place.workers.start()
+    place.wait_until_empty()
+    page.evaluate("htmx.trigger('#live', 'look')")  # as when somebody comes back to the tab
     expect(page.locator("[data-live=workers]")).to_have_text("1")
     expect(page.locator("[data-live=live]")).to_have_text("0")
     expect(page.locator("[data-live=rate]")).not_to_have_text("0")
