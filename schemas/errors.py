@@ -144,7 +144,15 @@ class WebhookError(PermanentError):
 
 
 class ReviewError(PermanentError):
-    """A review that cannot be made, such as of an item that another reviewer has claimed; the message says why."""
+    """A review that cannot be made, such as of an item that another reviewer has claimed; the message says why.
+
+    `code` is stable (`worker.desk.reviews.Fault`), `values` stand in the message; both for other languages.
+    """
+
+    def __init__(self, message: str, code: str = "", **values: object) -> None:
+        super().__init__(message)
+        self.code = code
+        self.values = values
 
 
 class DeadLetterError(PermanentError):

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from dashboard.overview.zones import ZONE_COOKIE, zone_of, zone_of_cookie
 from dashboard.pages import Pages
+from dashboard.review.faults import said_of
 from dashboard.review.wish import query_of, wish_of
 from dashboard.visit import Visit
 from schemas.errors import FenliuError, LabelsError, ReviewError
@@ -130,7 +131,8 @@ async def example(visit: Visit) -> Response:
 
 
 def _why(visit: Visit, error: FenliuError) -> str:
-    return visit.words("This was not done: %(why)s", why=error)
+    why = said_of(error, visit.words) if isinstance(error, ReviewError) else str(error)
+    return visit.words("This was not done: %(why)s", why=why)
 
 
 def _review_id(visit: Visit) -> int:

@@ -17,7 +17,7 @@ from schemas.tables import assignment_events, assignments, items, reviews
 from worker.desk import tickets
 from worker.desk.review_pick import Asked, Candidate, Which, uncertain
 from worker.desk.review_queue import copies_of, keys_of
-from worker.desk.reviews import DECIDED, Decision, decision_in, judged_along, lock_items, newest_event
+from worker.desk.reviews import DECIDED, Decision, Fault, decision_in, judged_along, lock_items, newest_event
 
 _MOST_HOURS = 24
 _WHY = "review undone"
@@ -61,7 +61,7 @@ def undo(engine: Engine, settings: Settings, reviewer: str, task: Task) -> Undon
         copies = connection.execute(select(reviews).where(judged_along(review))).all()
         lock_items(connection, [(row.source, row.item_id) for row in (review, *copies)])
         if connection.scalar(select(r.state).where(r.id == found).with_for_update()) != review.state:
-            raise ReviewError("this decision was undone already")
+            raise ReviewError("this decision was undone already", Fault.UNDONE)
         _check_free(connection, review, reviewer)
         moved_by = _put_back(connection, review, reviewer)
         for row in copies:
@@ -101,7 +101,9 @@ def _check_free(connection: Connection, review: Row[Any], reviewer: str) -> None
         )
     )  # fmt: skip
     if other is not None:
-        raise ReviewError(f"{review.source}/{review.item_id} cannot be undone: {other} is reviewing it now")
+        item = f"{review.source}/{review.item_id}"
+        said = f"{item} cannot be undone: {other} is reviewing it now"
+        raise ReviewError(said, Fault.WITH_ANOTHER, item=item, who=other)
 
 
 def _put_back(connection: Connection, review: Row[Any], reviewer: str) -> str | None:

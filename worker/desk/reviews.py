@@ -7,6 +7,7 @@ making it an example `worker.desk.review_examples`', looking back `worker.desk.r
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,6 +33,18 @@ _LOCK_ITEMS = text("""
     ))
     ORDER BY source COLLATE "C", item_id COLLATE "C" FOR UPDATE
 """)
+
+
+class Fault(enum.StrEnum):
+    """Why a review cannot be made: the code of a ReviewError."""
+
+    LOST = "lost"
+    DECIDED = "decided"
+    WITH_ANOTHER = "with_another"
+    CHANGED = "changed"
+    NO_LABEL = "no_label"
+    NOTE_LONG = "note_long"
+    UNDONE = "undone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +119,7 @@ def skip(engine: Engine, review_id: int, reviewer: str, *, note: str = "") -> De
 def _note(note: str) -> str:
     note = note.strip()
     if len(note) > MAX_NOTE_CHARS or "\0" in note:
-        raise ReviewError(f"note: say it in at most {MAX_NOTE_CHARS} characters")
+        raise ReviewError(f"note: say it in at most {MAX_NOTE_CHARS} characters", Fault.NOTE_LONG, most=MAX_NOTE_CHARS)
     return note
 
 
@@ -114,11 +127,14 @@ def _claimed(connection: Connection, review_id: int, reviewer: str, *, lock: boo
     query = select(reviews).where(reviews.c.id == review_id)
     review = connection.execute(query.with_for_update() if lock else query).one_or_none()
     if review is None:
-        raise ReviewError("this item is not yours any more: it was given back, or its claim ran out")
+        raise ReviewError("this item is not yours any more: it was given back, or its claim ran out", Fault.LOST)
+    item = f"{review.source}/{review.item_id}"
     if review.state != ReviewState.CLAIMED:
-        raise ReviewError(f"{review.source}/{review.item_id} is decided already, by {review.reviewer}: {review.state}")
+        said = f"{item} is decided already, by {review.reviewer}: {review.state}"
+        raise ReviewError(said, Fault.DECIDED, item=item, who=review.reviewer)
     if review.reviewer != reviewer:
-        raise ReviewError(f"{review.source}/{review.item_id} is with {review.reviewer} now: your claim ran out")
+        said = f"{item} is with {review.reviewer} now: your claim ran out"
+        raise ReviewError(said, Fault.WITH_ANOTHER, item=item, who=review.reviewer)
     return review
 
 
@@ -133,7 +149,8 @@ def _check_text(connection: Connection, review: Row[Any]) -> None:
     item = connection.execute(select(items.c.updated_at, items.c.text).where(of_item)).one()
     # The same text, sent again meanwhile, has another time.
     if item.updated_at != review.text_updated_at and fingerprint(item.text or "") != review.fingerprint:
-        raise ReviewError(f"the text of {review.source}/{review.item_id} has changed since you were shown it")
+        name = f"{review.source}/{review.item_id}"
+        raise ReviewError(f"the text of {name} has changed since you were shown it", Fault.CHANGED, item=name)
 
 
 def _label(connection: Connection, review: Row[Any], label: str | None) -> str:
@@ -142,7 +159,9 @@ def _label(connection: Connection, review: Row[Any], label: str | None) -> str:
     result = _result(connection, review.source, review.item_id, review.task)
     known = labels_of(connection, review.task, result.scores, result.route_set) if result else ()
     if label not in known:
-        raise ReviewError(f"{label!r} is no label here; choose one of {', '.join(known)}")
+        all_known = ", ".join(known)
+        said = f"{label!r} is no label here; choose one of {all_known}"
+        raise ReviewError(said, Fault.NO_LABEL, label=label, known=all_known)
     return label
 
 

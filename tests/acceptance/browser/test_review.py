@@ -50,7 +50,7 @@ def test_from_an_unsure_ticket_to_its_new_team(visitor: Visitor, place: Place) -
     # When a label is asked for that there is not, then that is said beside the field, and nothing is done
     page.get_by_label("Any label, found by typing").fill("nobody")
     page.get_by_role("button", name="Correct", exact=True).last.click()
-    page.get_by_text("'nobody' is no label here").wait_for()
+    page.get_by_text("“nobody” is no label here").wait_for()
     # When it and its copies are given to shipping
     page.get_by_label("The same for all 2 copies").check()
     page.get_by_label("Note").fill("包裹")
