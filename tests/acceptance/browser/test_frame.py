@@ -43,7 +43,9 @@ def test_every_page_opens_in_both_languages_on_an_empty_database_and_a_narrow_sc
         assert "" == sideways(page), path
 
 
-def test_a_change_of_language_keeps_the_address_and_what_was_typed(visitor: Visitor) -> None:
+def test_a_change_of_language_keeps_the_address_and_what_was_typed_and_who_is_lost_is_led_back(
+    visitor: Visitor,
+) -> None:
     # Given a page with something in its address, and fields that somebody has filled
     page = visitor("/dashboard?source=shop&from=2026-01-01", locale="zh-CN")
     page.get_by_role("link", name="English").click()
@@ -55,6 +57,13 @@ def test_a_change_of_language_keeps_the_address_and_what_was_typed(visitor: Visi
     page.get_by_role("link", name="中文").click()
     page.wait_for_function("document.documentElement.lang === 'zh-CN'")
     assert "物流太慢了" == box.input_value()
+    # When the address leads nowhere
+    visitor.expected.add(404)  # type: ignore[attr-defined]
+    page.goto("/reviews/17?x=1")
+    # then it is a page like all others
+    assert page.get_by_text("此地址下没有内容。").is_visible()
+    page.get_by_role("link", name="回到首页").click()
+    page.wait_for_url("**/try")
 
 
 def test_the_keyboard_alone_leads_through_the_frame(visitor: Visitor) -> None:
@@ -86,32 +95,8 @@ def test_the_keyboard_alone_leads_through_the_frame(visitor: Visitor) -> None:
     assert "Dead letters" == page.locator("nav [aria-current=page]").inner_text()
 
 
-def test_messages_are_said_and_closed(visitor: Visitor) -> None:
-    # Given a page, when a script has something to say, and then an answer is an error
-    page = visitor("/quality", locale="zh-CN")
-    page.evaluate("document.dispatchEvent(new CustomEvent('fenliu:say', {detail: {text: '已保存 <b>'}}))")
-    assert page.get_by_role("status").get_by_text("已保存 <b>").is_visible()
-    visitor.expected |= {403, 404}  # type: ignore[attr-defined]
-    page.evaluate("document.body.setAttribute('hx-headers', '{}'); htmx.ajax('POST', '/logout', 'main')")
-    error = page.locator("#messages .error")
-    error.wait_for()
-    # then the reason is there until it is closed
-    assert "表单已过期，请刷新页面后重试。" == error.locator("span").inner_text()
-    page.get_by_role("button", name="关闭").last.click()
-    assert 0 == error.count()
-
-
-def test_who_is_lost_finds_the_way_back(visitor: Visitor) -> None:
-    # Given an address that leads nowhere, when a browser asks for it
-    visitor.expected.add(404)  # type: ignore[attr-defined]
-    page = visitor("/reviews/17?x=1", locale="zh-CN")
-    # then it is a page like all others
-    assert page.get_by_text("此地址下没有内容。").is_visible()
-    page.get_by_role("link", name="回到首页").click()
-    page.wait_for_url("**/try")
-
-
-def test_times_are_shown_in_the_readers_zone(visitor: Visitor) -> None:
+def test_times_are_the_readers_and_messages_are_said_and_closed(visitor: Visitor) -> None:
+    # Given a reader far from Greenwich, when a time comes with a part of a page, it is shown in his zone
     page = visitor("/quality", locale="zh-CN", timezone_id="Asia/Shanghai")
     page.evaluate(
         """() => {
@@ -123,3 +108,14 @@ def test_times_are_shown_in_the_readers_zone(visitor: Visitor) -> None:
         }"""
     )
     assert "2026/3/2 07:30" == page.locator("main p > time").last.inner_text()
+    # When a script has something to say, and then an answer is an error
+    page.evaluate("document.dispatchEvent(new CustomEvent('fenliu:say', {detail: {text: '已保存 <b>'}}))")
+    assert page.get_by_role("status").get_by_text("已保存 <b>").is_visible()
+    visitor.expected |= {403, 404}  # type: ignore[attr-defined]
+    page.evaluate("document.body.setAttribute('hx-headers', '{}'); htmx.ajax('POST', '/logout', 'main')")
+    error = page.locator("#messages .error")
+    error.wait_for()
+    # then the reason is there until it is closed
+    assert "表单已过期，请刷新页面后重试。" == error.locator("span").inner_text()
+    page.get_by_role("button", name="关闭").last.click()
+    assert 0 == error.count()
