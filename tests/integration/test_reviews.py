@@ -158,6 +158,11 @@ def test_what_another_looks_at_now_cannot_be_undone(engine: Engine, settings: Se
     claim(engine, settings, "mei")
     with pytest.raises(ReviewError, match="shop/a cannot be undone: mei is reviewing it now"):
         review_undo.undo(engine, settings, "li", Task.SENTIMENT)
+    # until her time is up
+    execute(engine, "UPDATE reviews SET claimed_at = now() - interval '11 minutes' WHERE state = 'claimed'")
+    undone = review_undo.undo(engine, settings, "li", Task.SENTIMENT)
+    assert undone is not None
+    assert [("li", "claimed")] == rows(engine, "SELECT reviewer, state FROM reviews")
 
 
 def test_the_same_for_all_copies_decides_them_and_undoing_opens_them_again(engine: Engine, settings: Settings) -> None:

@@ -62,7 +62,7 @@ def undo(engine: Engine, settings: Settings, reviewer: str, task: Task) -> Undon
         lock_items(connection, [(row.source, row.item_id) for row in (review, *copies)])
         if connection.scalar(select(r.state).where(r.id == found).with_for_update()) != review.state:
             raise ReviewError("this decision was undone already", Fault.UNDONE)
-        _check_free(connection, review, reviewer)
+        _check_free(connection, review, reviewer, settings.review_claim_s)
         moved_by = _put_back(connection, review, reviewer)
         for row in copies:
             _put_back(connection, row, reviewer)
@@ -91,15 +91,14 @@ def _last(connection: Connection, reviewer: str, task: Task) -> int | None:
     )
 
 
-def _check_free(connection: Connection, review: Row[Any], reviewer: str) -> None:
-    """An item may be in the queue again, after it was skipped or its text has changed."""
+def _check_free(connection: Connection, review: Row[Any], reviewer: str, claim_s: float) -> None:
+    """An item may be in the queue again, after it was skipped or its text has changed. A claim that ran out is over."""
     r = reviews.c
-    other = connection.scalar(
-        select(r.reviewer).where(
-            r.source == review.source, r.item_id == review.item_id, r.task == review.task,
-            r.state == ReviewState.CLAIMED, r.reviewer != reviewer,
-        )
-    )  # fmt: skip
+    of_item = (r.source == review.source) & (r.item_id == review.item_id) & (r.task == review.task)
+    of_others = of_item & (r.state == ReviewState.CLAIMED) & (r.reviewer != reviewer)
+    ran_out = r.claimed_at <= func.now() - timedelta(seconds=claim_s)
+    connection.execute(delete(reviews).where(of_others, ran_out))
+    other = connection.scalar(select(r.reviewer).where(of_others))
     if other is not None:
         item = f"{review.source}/{review.item_id}"
         said = f"{item} cannot be undone: {other} is reviewing it now"
