@@ -62,6 +62,12 @@
     return plot.x.map((at) => format.format(new Date(at)));
   }
 
+  /** Whether a value stands between two gaps and so has no line to be seen by. */
+  function isAlone(values, at) {
+    const [before, value, after] = [values[at - 1], values[at], values[at + 1]].map((each) => each ?? null);
+    return value !== null && before === null && after === null;
+  }
+
   /** What ECharts is told. */
   function option(plot, width) {
     const ink = colours();
@@ -94,6 +100,8 @@
     }));
     const series = plot.series.map((each, at) => {
       const isLine = plot.kind === "line" || each.kind === "line";
+      const isShort = each.values.length < 60;
+      const isBroken = each.values.some((_, number) => isAlone(each.values, number));
       const colour = ink[each.tone ?? palette[(each.group ?? at) % palette.length]];
       return {
         name: each.name,
@@ -103,9 +111,9 @@
         color: colour,
         [lying ? "xAxisIndex" : "yAxisIndex"]: Math.max(0, units.indexOf(each.unit)),
         barMaxWidth: 36,
-        // A value between two gaps has no line to be seen by.
-        showSymbol: each.values.length < 60,
-        symbolSize: 5,
+        showSymbol: isShort || isBroken,
+        showAllSymbol: isBroken || "auto",
+        symbolSize: isShort || !isBroken ? 5 : (_, { dataIndex }) => (isAlone(each.values, dataIndex) ? 5 : 0),
         lineStyle: { width: 2, type: each.dash ?? (plot.kind === "line" ? "solid" : "dashed") },
         z: isLine ? 4 : 2,
         tooltip: { valueFormatter: (value) => (value === null || value === undefined ? "–" : writer(each.unit)(value)) },
