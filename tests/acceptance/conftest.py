@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import subprocess
 import tempfile
@@ -194,3 +195,22 @@ def own_place(servers: Servers, tmp_path: Path) -> Iterator[Place]:
     )
     migrate(settings)
     yield from _place(settings, tmp_path)
+
+
+@pytest.fixture
+def address(place: Place, tmp_path: Path) -> Iterator[str]:
+    """`fenliu serve` on this test's servers, such as http://127.0.0.1:41234."""
+    log = tmp_path / "serve.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            fenliu_command("serve", "--port", "0"), cwd=ROOT, env=environment(place.settings), stdout=file,
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        wait_for(lambda: "serving on" in log.read_text() or process.poll() is not None, 60, "serve")
+        found = re.search(r"serving on (http://\S+),", log.read_text())
+        assert found, log.read_text()
+        yield found[1]
+    finally:
+        process.terminate()
+        process.wait(40)

@@ -9,7 +9,6 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ import yaml
 
 from schemas.names import Lane
 from tests.acceptance.conftest import Place
-from tests.conftest import ROOT, environment, fenliu_command
 from tests.monitoring import PROMETHEUS, exported, expressions, metrics_in, panels
 from tests.waiting import wait_for
 
@@ -34,26 +32,7 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-@pytest.fixture
-def gateway(place: Place, tmp_path: Path) -> Iterator[str]:
-    """`fenliu serve` with its pages, such as http://127.0.0.1:41234."""
-    log = tmp_path / "serve.log"
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            fenliu_command("serve", "--port", "0"), cwd=ROOT, env=environment(place.settings), stdout=file,
-            stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    try:
-        wait_for(lambda: "serving on" in log.read_text() or process.poll() is not None, what="serve")
-        found = re.search(r"serving on (http://\S+),", log.read_text())
-        assert found, log.read_text()
-        yield found[1]
-    finally:
-        process.terminate()
-        process.wait(40)
-
-
-def cause_traffic(place: Place, gateway: str) -> None:
+def cause_traffic(place: Place, address: str) -> None:
     """A little of everything that is counted."""
     place.apply_sample_routes()
     place.add(
@@ -67,7 +46,7 @@ def cause_traffic(place: Place, gateway: str) -> None:
                 VALUES ('labels', 'sentiment', 'tiny', '1', 0.4, 0.25, '-')
             """)
         )
-    with httpx2.Client(base_url=gateway, timeout=60) as http:
+    with httpx2.Client(base_url=address, timeout=60) as http:
         assert 200 == http.post("/v1/predict", json={"text": "很好用"}).status_code
         assert 422 == http.post("/v1/predict", json={"text": 1}).status_code
         assert 202 == http.post("/v1/items", json={"id": "4", "text": "谢谢"}).status_code
@@ -77,19 +56,19 @@ def cause_traffic(place: Place, gateway: str) -> None:
 
 
 def test_what_rules_and_panels_name_is_exported_and_prometheus_can_be_asked(
-    place: Place, gateway: str, tmp_path: Path
+    place: Place, address: str, tmp_path: Path
 ) -> None:
     # Given a worker that shows its metrics, and a gateway, after some traffic
     port = free_port()
     worker = place.workers.start(FENLIU_METRICS_PORT=str(port))
-    cause_traffic(place, gateway)
+    cause_traffic(place, address)
     # and another worker that is given the same port
     other = place.workers.start(FENLIU_METRICS_PORT=str(port))
     of_worker = f"http://127.0.0.1:{port}"
     wait_for(lambda: "fenliu_relay_leads 1.0" in httpx2.get(f"{of_worker}/metrics").text, what="a relay that leads")
     assert (200, "ok\n") == ((health := httpx2.get(f"{of_worker}/healthz")).status_code, health.text)
     # When both are asked, then every series that a rule or a panel reads is there
-    pages = [httpx2.get(f"{address}/metrics").text for address in (of_worker, gateway)]
+    pages = [httpx2.get(f"{url}/metrics").text for url in (of_worker, address)]
     seen = exported(*pages)
     for expression in expressions():
         assert metrics_in(expression) - _OF_PROMETHEUS <= seen.keys(), expression
@@ -103,7 +82,7 @@ def test_what_rules_and_panels_name_is_exported_and_prometheus_can_be_asked(
     assert 'fenliu_rows_written_total{table="assignments"} 1.0' in pages[0]
     assert "fenliu_workers 1.0" in pages[1]
     # and a real Prometheus can be asked all of it
-    _ask_prometheus({"fenliu-worker": f"127.0.0.1:{port}", "fenliu-serve": gateway.removeprefix("http://")}, tmp_path)
+    _ask_prometheus({"fenliu-worker": f"127.0.0.1:{port}", "fenliu-serve": address.removeprefix("http://")}, tmp_path)
     # The other worker has said what is wrong, and ended
     assert 1 == other.wait(60)
     said = place.workers.log_of(other)

@@ -5,18 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.acceptance.browser.axe import violations
-from tests.acceptance.conftest import Place
-from tests.conftest import ROOT, environment, fenliu_command
-from tests.waiting import wait_for
 
 sync_api = pytest.importorskip("playwright.sync_api")
 
@@ -38,25 +33,6 @@ def chromium() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield browser
         browser.close()
-
-
-@pytest.fixture
-def address(place: Place, tmp_path: Path) -> Iterator[str]:
-    """`fenliu serve` on this test's servers, such as http://127.0.0.1:41234."""
-    log = tmp_path / "serve.log"
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            fenliu_command("serve", "--port", "0"), cwd=ROOT, env=environment(place.settings), stdout=file,
-            stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    try:
-        wait_for(lambda: "serving on" in log.read_text() or process.poll() is not None, what="serve")
-        found = re.search(r"serving on (http://\S+),", log.read_text())
-        assert found, log.read_text()
-        yield found[1]
-    finally:
-        process.terminate()
-        process.wait(40)
 
 
 @pytest.fixture
