@@ -9,8 +9,10 @@ from celery import bootsteps
 
 from schemas.errors import InboxUnavailableError
 from schemas.settings import Settings
+from worker.desk.gauges import of_inboxes, shown
 from worker.desk.inboxes import look_at_inboxes
 from worker.inbox import connect
+from worker.metrics import Metrics
 from worker.metrics_server import MetricsServer
 
 log = structlog.get_logger(__name__)
@@ -32,9 +34,15 @@ class MetricsStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has 
                 except InboxUnavailableError as error:
                     return str(error)
 
-            self._server = MetricsServer(
-                settings.metrics_host, settings.metrics_port, page=worker.app.metrics.page, wrong=wrong
-            )
+            def page() -> bytes:
+                try:
+                    inboxes = of_inboxes(client, settings.keys)
+                except InboxUnavailableError:
+                    return metrics.page()
+                return metrics.page() + shown(inboxes)
+
+            metrics: Metrics = worker.app.metrics
+            self._server = MetricsServer(settings.metrics_host, settings.metrics_port, page=page, wrong=wrong)
 
     def start(self, worker: Any) -> None:
         """Begin to answer."""

@@ -7,15 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from prometheus_client import generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-
 from schemas.errors import FenliuError
-from worker.desk.gauges import Gauge, Read, up
+from worker.desk.gauges import Gauge, Read, shown, up
 
 KEPT_S: Final = 2.0
 TIMEOUT_S: Final = 3.0
@@ -39,7 +35,7 @@ class Gauges:
                 found = await asyncio.gather(*(server.read(self._timeout_s) for server in self._servers))
                 gauges = [gauge for server in found for part in server.values() for gauge in part or ()]
                 answered = {name: part is not None for server in found for name, part in server.items()}
-                self._page = generate_latest(_Families([up(answered), *gauges]))
+                self._page = shown([up(answered), *gauges])
                 self._read_at_s = time.monotonic()
             return self._page
 
@@ -68,17 +64,3 @@ class _Server:
                 if number == 0:  # the server does not answer, and asking on would only take time
                     break
         return found
-
-
-class _Families(Collector):
-    """Gauges as prometheus_client shows them."""
-
-    def __init__(self, gauges: Sequence[Gauge]) -> None:
-        self._gauges = gauges
-
-    def collect(self) -> Iterable[Metric]:
-        for gauge in self._gauges:
-            family = GaugeMetricFamily(gauge.name, gauge.about, labels=gauge.labels)
-            for labels, value in gauge.values.items():
-                family.add_metric(labels, value)
-            yield family

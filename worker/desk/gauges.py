@@ -5,12 +5,15 @@ What one process has counted is `worker.metrics`' and the gateway's. When and ho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 import redis
+from prometheus_client import generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 from sqlalchemy import Engine, text
 
 from schemas.database import translated
@@ -114,6 +117,25 @@ def up(answered: Mapping[str, bool]) -> Gauge:
     """Which parts could be read."""
     about = "Whether this part of the state could be read."
     return Gauge("fenliu_up", about, ("part",), {(part,): said for part, said in answered.items()})
+
+
+def shown(gauges: Iterable[Gauge]) -> bytes:
+    """These in Prometheus' text format."""
+    return generate_latest(_Families(gauges))
+
+
+class _Families(Collector):
+    """Gauges as prometheus_client knows them."""
+
+    def __init__(self, gauges: Iterable[Gauge]) -> None:
+        self._gauges = gauges
+
+    def collect(self) -> Iterable[Metric]:
+        for gauge in self._gauges:
+            family = GaugeMetricFamily(gauge.name, gauge.about, labels=gauge.labels)
+            for labels, value in gauge.values.items():
+                family.add_metric(labels, value)
+            yield family
 
 
 def _single(name: str, about: str, value: float) -> Gauge:
