@@ -24,7 +24,7 @@ demo: venv ## Classify the shipped sample, from nothing to a report, and stop ag
 	@$(RUN) -m fenliu demo
 
 test: venv-dev ## Run the whole test suite
-	@$(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	@$(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 up: venv ## Start the stack in the foreground; Ctrl-C stops it
 	@$(RUN) -m fenliu up
