@@ -17,6 +17,7 @@ from dashboard.access.person import Person
 from dashboard.render import render
 from dashboard.site import Site
 from dashboard.words import Words
+from dashboard.zones import ZONE_COOKIE, zone_of_cookie
 from schemas.names import Role
 
 CSRF_FIELD = "csrf"
@@ -52,6 +53,11 @@ class Visit:
         """Whether htmx asks for a part of a page. A page it wants back from its history is asked for as a whole."""
         headers = self.request.headers
         return headers.get("hx-request") == "true" and headers.get("hx-history-restore-request") != "true"
+
+    @property
+    def zone(self) -> str:
+        """The browser's time zone; UTC until its first page has told."""
+        return zone_of_cookie(self.request.cookies.get(ZONE_COOKIE))
 
     def may(self, role: Role) -> bool:
         """Whether the person has at least this role."""

@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Protocol
-from urllib.parse import unquote, urlencode
-from zoneinfo import ZoneInfo
+from urllib.parse import urlencode
 
 from dashboard.visit import Visit
 from dashboard.words import later
+from dashboard.zones import zone_of
 from schemas.fields import CONTROL, MAX_ID_CHARS
 from schemas.names import Lane
 from worker.desk.dead_letters import Filter, LetterState
@@ -65,7 +65,7 @@ def asked(visit: Visit, given: Values) -> Asked:
         elif value and name in _CHOICES and value not in _CHOICES[name]:
             problems[name] = visit.words("Choose one of the list.")
     times: dict[str, datetime | None] = {}
-    zone = _zone(visit)
+    zone = zone_of(visit.zone)
     for name in ("since", "until"):
         times[name] = time = _time(values[name], zone)
         if time is not None:
@@ -113,14 +113,6 @@ def _in_field(time: datetime, zone: tzinfo) -> str:
     with suppress(OverflowError):  # the first or the last day of all
         time = time.astimezone(zone)
     return time.replace(tzinfo=None).isoformat(timespec="minutes")
-
-
-def _zone(visit: Visit) -> tzinfo:
-    """The browser's, as static/app.js says."""
-    try:
-        return ZoneInfo(unquote(visit.request.cookies.get("fenliu_zone", "")))
-    except (ValueError, OSError, KeyError):  # a name that is none, or of no zone
-        return UTC
 
 
 STATES = {

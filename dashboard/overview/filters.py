@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from dashboard.overview.bins import Bin
-from dashboard.overview.zones import known_zones, zone_of
 from dashboard.words import later
+from dashboard.zones import known_zones, zone_of
 from schemas.names import Lane, Task
 
 T = TypeVar("T")

@@ -8,14 +8,13 @@ from typing import Any
 from starlette.responses import Response
 
 from dashboard.overview.board import look, window_now
-from dashboard.overview.csv import to_csv
 from dashboard.overview.filters import Filters, parsed
 from dashboard.overview.live import look_live
 from dashboard.overview.plots import PLOTS
 from dashboard.overview.sql import ask
-from dashboard.overview.zones import ZONE_COOKIE, zone_of_cookie
 from dashboard.pages import Pages
 from dashboard.problems import Refusal
+from dashboard.sheet import to_csv
 from dashboard.visit import Visit
 from dashboard.words import later
 from schemas.names import Role
@@ -67,5 +66,4 @@ async def csv(visit: Visit) -> Response:
 
 def _asked(visit: Visit) -> tuple[str, Filters, dict[str, str]]:
     """The viewer's zone, the filters of the URL, and what is wrong with them."""
-    viewers_zone = zone_of_cookie(visit.request.cookies.get(ZONE_COOKIE))
-    return viewers_zone, *parsed(visit.request.query_params, viewers_zone)
+    return visit.zone, *parsed(visit.request.query_params, visit.zone)

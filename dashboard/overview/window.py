@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from dashboard.overview.bins import Bin, first, suitable
 from dashboard.overview.filters import YEARS, Filters, Span
-from dashboard.overview.zones import zone_of
+from dashboard.zones import zone_of
 
 LENGTHS = {
     Span.HOUR: timedelta(hours=1),

@@ -11,11 +11,11 @@ from typing import Any
 
 from starlette.responses import Response
 
-from dashboard.overview.zones import ZONE_COOKIE, zone_of, zone_of_cookie
 from dashboard.pages import Pages
 from dashboard.review.faults import said_of
 from dashboard.review.wish import query_of, wish_of
 from dashboard.visit import Visit
+from dashboard.zones import zone_of
 from schemas.errors import FenliuError, LabelsError, ReviewError
 from schemas.names import Role
 from worker.desk import review_choices, review_examples, review_history, review_queue, review_undo, reviews
@@ -172,7 +172,7 @@ async def _shown(
 def _values(visit: Visit, which: Which) -> dict[str, Any]:
     site, who = visit.site, visit.who
     shown = review_queue.held(site.engine, site.settings, who, which)
-    zone = zone_of(zone_of_cookie(visit.request.cookies.get(ZONE_COOKIE)))
+    zone = zone_of(visit.zone)
     today = datetime.combine(datetime.now(zone).date(), time(), zone)
     return {
         "shown": shown,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dashboard.overview.bins import MOST_BINS, Bin, first, starts, suitable
 from dashboard.overview.filters import NO_NAME, NO_STRETCH, NO_TIME, NO_ZONE, Filters, Span, parsed
 from dashboard.overview.window import window_of
-from dashboard.overview.zones import known_zones, zone_of_cookie
+from dashboard.zones import known_zones, zone_of_cookie
 from schemas.names import Lane, Task
 
 NOW = datetime(2026, 11, 21, 21, 30, tzinfo=UTC)

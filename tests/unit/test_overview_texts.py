@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.overview.csv import to_csv
 from dashboard.overview.plots import PLOTS
 from dashboard.overview.plots.plot import Chart, Series
 from dashboard.overview.sql import applied, named_in
+from dashboard.sheet import to_csv
 
 
 def read(content: bytes) -> list[list[str]]:

@@ -8,10 +8,11 @@ import io
 
 import pytest
 
+from dashboard.sheet import harmless
 from dashboard.trial.ask import Ask, Mode
 from dashboard.trial.lines import FileResult, Line
 from dashboard.trial.reading import MOST_ROWS, encoding_of, read_texts
-from dashboard.trial.sheet import harmless, sheet
+from dashboard.trial.sheet import sheet
 from dashboard.trial.table import LINES_A_PAGE, table_of, view_of
 from dashboard.words import words_of
 from schemas.errors import SourceError

@@ -10,7 +10,7 @@ from typing import Any
 
 _MARK = "\ufeff"
 # Excel takes full-width signs for plain ones where Chinese or Japanese is written.
-_FORMULA_BEGINS = tuple("=+-@＝＋－＠\t\r\n")
+_FORMULA_SIGNS = tuple("=+-@＝＋－＠\t\r")
 
 
 def to_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
@@ -19,7 +19,13 @@ def to_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
     writer = csv.writer(out)
     writer.writerow(columns)
     writer.writerows([_cell(value) for value in row] for row in rows)
-    return (_MARK + out.getvalue()).encode()
+    return (_MARK + out.getvalue()).encode("utf-8", "replace")
+
+
+def harmless(text: str) -> str:
+    """Text that a spreadsheet would take for a formula, behind an apostrophe: it would run it, and anybody writes."""
+    is_formula = text.startswith("\n") or text.lstrip(" \n").startswith(_FORMULA_SIGNS)
+    return f"'{text}" if is_formula else text
 
 
 def _cell(value: Any) -> str:
@@ -27,7 +33,4 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
-    if isinstance(value, str) and value.startswith(_FORMULA_BEGINS):
-        # A spreadsheet would run it: texts come from anybody.
-        return "'" + value
-    return str(value)
+    return harmless(value) if isinstance(value, str) else str(value)
