@@ -55,7 +55,7 @@ def test_a_change_of_language_keeps_the_address_and_what_was_typed_and_who_is_lo
     box.fill("物流太慢了")
     # when they change the language, then the text is still there
     page.get_by_role("link", name="中文").click()
-    page.wait_for_function("document.documentElement.lang === 'zh-CN'")
+    page.locator("html[lang=zh-CN]").wait_for()
     assert "物流太慢了" == box.input_value()
     # When the address leads nowhere
     visitor.expected.add(404)  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ import pytest
 from tests.acceptance.browser.conftest import Visitor, sync_api
 from tests.acceptance.conftest import Place
 from tests.integration.outcomes import comment, dead, ticket
+from tests.waiting import wait_for
 from worker.outcome import Outcome
 from worker.sink import Sink
 
@@ -69,7 +70,7 @@ def fill(place: Place) -> None:
 
 def drawn(page: Any) -> set[str]:
     """The plots on the page, once all of them are drawn."""
-    page.wait_for_function(ARE_DRAWN)
+    wait_for(lambda: page.evaluate(ARE_DRAWN), what="every plot drawn")
     return {each.get_attribute("data-plot").removeprefix("data-") for each in page.locator(".plot").all()}
 
 
@@ -163,9 +164,9 @@ def test_it_is_at_home_in_chinese_on_a_phone_and_in_the_dark(place: Place, visit
     first = page.locator(".plot canvas").first
     light = first.evaluate("(canvas) => canvas.toDataURL()")
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function("(light) => document.querySelector('.plot canvas').toDataURL() !== light", arg=light)
+    wait_for(lambda: first.evaluate("(canvas) => canvas.toDataURL()") != light, what="plots in other colours")
     page.set_viewport_size({"width": 900, "height": 740})
-    page.wait_for_function("document.querySelector('.plot canvas').clientWidth > 700")
+    wait_for(lambda: first.evaluate("(canvas) => canvas.clientWidth") > 700, what="plots in another size")
 
 
 def test_figures_of_the_moment_follow_a_worker(place: Place, visitor: Visitor) -> None:
@@ -190,4 +191,4 @@ def test_figures_of_the_moment_follow_a_worker(place: Place, visitor: Visitor) -
     assert "30" == tile(page, "Items")
     # and the only one of many hours that has any is seen as a point
     page.goto("/dashboard?range=7d&by=hour")
-    page.wait_for_function(HAS_POINT)
+    wait_for(lambda: page.evaluate(HAS_POINT), what="the only point drawn")
