@@ -15,7 +15,7 @@ UV_LOCK = $(RUN) -m uv pip compile --quiet --upgrade --universal --generate-hash
 	--python-version 3.11 --custom-compile-command "make lock" pyproject.toml --group pyproject.toml:build
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test up down lint format bench assets screenshots lock model test-training clean venv venv-dev venv-training
+.PHONY: help demo test up down lint format bench chaos soak assets screenshots lock model test-training clean venv venv-dev venv-training
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,12 @@ format: venv-dev ## Mend what can be mended by machine
 
 bench: venv-dev ## Measure; writes benchmarks/results/*.json
 	@$(RUN) -m benchmarks
+
+chaos: venv-dev ## Break it on purpose, for half an hour at most; writes benchmarks/results/chaos.json
+	@$(RUN) -m benchmarks.chaos
+
+soak: venv-dev ## Run mixed traffic for 30 minutes and look for growth; writes benchmarks/results/soak.json
+	@$(RUN) -m benchmarks.soak
 
 assets: venv-dev ## Renew the pages' scripts from their npm packages
 	@$(RUN) deploy/assets.py

@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark, one after the other, then docs/performance.md from their results.
+"""`make bench`: every benchmark, one after the other, then the pages in docs/ from their results.
 
     python -m benchmarks [NAME ...]
 
@@ -18,11 +18,11 @@ from benchmarks import (
     pipeline,
     priority,
     producing,
-    quantization_page,
-    report,
     session,
     sink,
 )
+from benchmarks.pages import performance, reliability
+from benchmarks.pages import quantization as quantization_page
 
 
 def _quantization() -> None:
@@ -55,7 +55,8 @@ def main(names: list[str]) -> None:
     for name in names or BENCHMARKS:
         print(f"== {name}", flush=True)  # noqa: T201 - a command's output
         known[name]()
-    report.main()
+    performance.main()
+    reliability.main()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The table of docs/quantization.md from what `benchmarks.quantization` wrote; the words around it are not made here.
 
-python -m benchmarks.quantization_page
+python -m benchmarks.pages.quantization
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 from benchmarks.machine import RESULTS
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "quantization.md"
-BEGIN, END = "<!-- tables: made by `python -m benchmarks.quantization_page` -->", "<!-- end of tables -->"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "quantization.md"
+BEGIN, END = "<!-- tables: made by `python -m benchmarks.pages.quantization` -->", "<!-- end of tables -->"
 
 
 def main() -> None:

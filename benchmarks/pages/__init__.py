@@ -1,0 +1,1 @@
+"""The documents that results become: one file per group of sections, one per document."""
