@@ -67,10 +67,11 @@ class RedisServer:
     start_s = 120.0  # a long append-only file takes its time
     stop_s = 30.0
 
-    def __init__(self, home: Path, sockets: Path) -> None:
+    def __init__(self, home: Path, sockets: Path, *, fsync: str = "everysec") -> None:
         self._data = home / "redis"
         self.log = home / "logs" / "redis.log"
         self._socket = sockets / "redis.sock"
+        self._fsync = fsync
 
     @property
     def url(self) -> str:
@@ -87,7 +88,7 @@ class RedisServer:
             "unixsocketperm": "700",
             "dir": ".",
             "appendonly": "yes",
-            "appendfsync": "everysec",
+            "appendfsync": self._fsync,
             "save": "",
             "maxmemory-policy": "noeviction",
             "daemonize": "no",

@@ -1,0 +1,94 @@
+"""Connections that are reset, refused, stalled, forgotten, half closed and slow, to Redis and to Postgres at once."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+from benchmarks.chaos.place import Place, place, run_together
+from benchmarks.chaos.proxy import Proxy
+from benchmarks.chaos.scenario import Result, Size
+from benchmarks.chaos.timeline import DOWN, FAULT, UP
+from benchmarks.chaos.traffic import Traffic, items
+
+MINUTES = 4.0
+ITEMS = 30_000
+LONGEST_S = 8.0
+PAUSE_S = 12.0
+BURST = 200
+
+
+def run(size: Size) -> Result:
+    """Two threads of faults, one for each server; workers and producers go through the same proxies."""
+    seconds = size.seconds(MINUTES)
+    count = size.items or size.part(ITEMS, MINUTES)
+    with place(workers=2, proxied=True) as here, Traffic(here.seen, count, seconds) as traffic:
+        run_together(*(_faults(here, traffic, name, seconds, size.rng(f"network {name}")) for name in here.proxies))
+        traffic.finish()
+        here.wait_until_empty()
+        return here.result(items(count))
+
+
+def _faults(here: Place, traffic: Traffic, name: str, seconds: float, rng: random.Random) -> Callable[[], None]:
+    proxy = here.proxies[name]
+    acts = [_reset, _refused, _stalled, _forgotten, _half_closed, _slow]
+
+    def run() -> None:
+        until_s = time.monotonic() + seconds
+        while time.monotonic() < until_s:
+            for act in rng.sample(acts, len(acts)):
+                time.sleep(rng.uniform(1, PAUSE_S))
+                if time.monotonic() > until_s:
+                    return
+                traffic.burst(BURST)
+                time.sleep(rng.uniform(0, 0.3))
+                act(here, name, proxy, rng)
+
+    return run
+
+
+def _reset(here: Place, name: str, proxy: Proxy, rng: random.Random) -> None:  # noqa: ARG001 - like the others
+    here.timeline.note(DOWN, name, "connections reset")
+    proxy.drop()
+    here.timeline.note(UP, name)
+
+
+def _refused(here: Place, name: str, proxy: Proxy, rng: random.Random) -> None:
+    for_s = rng.uniform(0.5, LONGEST_S)
+    here.timeline.note(DOWN, name, f"connections reset and refused for {for_s:.1f} s")
+    proxy.refuse(True)
+    proxy.drop()
+    time.sleep(for_s)
+    proxy.refuse(False)
+    here.timeline.note(UP, name)
+
+
+def _stalled(here: Place, name: str, proxy: Proxy, rng: random.Random) -> None:
+    for_s = rng.uniform(0.5, LONGEST_S)
+    here.timeline.note(DOWN, name, f"nothing forwarded for {for_s:.1f} s")
+    proxy.stall(True)
+    time.sleep(for_s)
+    proxy.stall(False)
+    here.timeline.note(UP, name)
+
+
+def _forgotten(here: Place, name: str, proxy: Proxy, rng: random.Random) -> None:  # noqa: ARG001
+    here.timeline.note(DOWN, name, "nothing forwarded any more on open connections")
+    proxy.forget()
+    here.timeline.note(UP, name)
+
+
+def _half_closed(here: Place, name: str, proxy: Proxy, rng: random.Random) -> None:
+    toward_server = rng.random() < 0.5
+    here.timeline.note(DOWN, name, f"connections half closed, {'to the server' if toward_server else 'to the client'}")
+    proxy.half_close(toward_server)
+    here.timeline.note(UP, name)
+
+
+def _slow(here: Place, name: str, proxy: Proxy, rng: random.Random) -> None:
+    delay_s, for_s = rng.uniform(0.02, 0.5), rng.uniform(2, LONGEST_S)
+    here.timeline.note(FAULT, name, f"{delay_s * 1000:.0f} ms late for {for_s:.1f} s")
+    proxy.delay(delay_s)
+    time.sleep(for_s)
+    proxy.delay(0)
