@@ -8,12 +8,16 @@ from typing import Any
 
 from producers.sources.columns import Columns
 from producers.sources.opened import BROKEN, Opened, reason
+from producers.sources.parquet_pages import pages_of
 from schemas.errors import SetupError, SourceError
 
 _BATCH_ROWS = 1024
 _BATCH_BYTES = 4 * 1024 * 1024
 _PAGE_BUFFER_BYTES = 1024 * 1024
 _MAX_MEAN_BYTES = 1024 * 1024
+_MOST_REPEATED_BYTES = 64 * 1024 * 1024
+_MOST_LIST_VALUES = 1_000_000
+_MOST_VALUES_A_ROW = 16
 MAX_UNPACKED_BYTES = 16 * 1024**3
 _COPIED_BYTES = 1024 * 1024
 
@@ -40,6 +44,7 @@ class ParquetRows:
             file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the source; Parquet is read from its end
             opened.keep(file)
             self._unpack(opened, file)
+        self._file = file
         try:
             # Neither a whole column nor a whole group is read ahead: a group may hold the whole file.
             self._table = parquet.ParquetFile(file, pre_buffer=False, buffer_size=_PAGE_BUFFER_BYTES)
@@ -112,16 +117,42 @@ class ParquetRows:
         return values
 
     def _batch_rows(self, group: int) -> int:
-        """Fewer rows where the group's cells are large."""
+        """Fewer rows where the group's cells are large, or could be by what its pages say."""
         metadata = self._table.metadata.row_group(group)
-        chunks = [metadata.column(place) for place in range(metadata.num_columns)]
-        wanted = [chunk for chunk in chunks if chunk.path_in_schema.partition(".")[0] in self._wanted]
-        mean = sum(chunk.total_uncompressed_size for chunk in wanted) / max(1, metadata.num_rows)
+        places = [
+            place
+            for place in range(metadata.num_columns)
+            if metadata.column(place).path_in_schema.partition(".")[0] in self._wanted
+        ]
+        rows = metadata.num_rows
+        mean = sum(metadata.column(place).total_uncompressed_size for place in places) / max(1, rows)
         if mean > _MAX_MEAN_BYTES:
             raise SourceError(
                 f"{self._name}: row group {group} has {mean:,.0f} bytes a row; is the right column named?"
             )
-        return max(1, min(_BATCH_ROWS, int(_BATCH_BYTES / max(1.0, mean))))
+        most = min(_BATCH_ROWS, int(_BATCH_BYTES / max(1.0, mean)))
+        return max(1, min([most, *(self._column_rows(metadata.column(place), place, rows) for place in places)]))
+
+    def _column_rows(self, chunk: Any, place: int, rows: int) -> int:
+        """How many rows of a column chunk may be decoded at once; none of its pages is too large to be unpacked."""
+        if self._table.schema.column(place).max_repetition_level and (
+            chunk.num_values > _MOST_VALUES_A_ROW * rows + _MOST_LIST_VALUES
+        ):
+            raise SourceError(f"{self._name}: the lists of {chunk.path_in_schema!r:.60} are too long")
+        is_text = chunk.physical_type == "BYTE_ARRAY"
+        most = _BATCH_ROWS
+        before = self._file.tell()
+        try:
+            for page in pages_of(self._file, chunk):
+                if page.repeats and is_text:  # every row may be its one largest value
+                    most = min(most, _MOST_REPEATED_BYTES // max(1, page.unpacked_bytes))
+                elif page.values:
+                    most = min(most, _BATCH_BYTES * page.values // max(1, page.unpacked_bytes))
+        except SourceError as error:
+            raise SourceError(f"{self._name}: {error}") from None
+        finally:
+            self._file.seek(before)
+        return most
 
     def _broken(self, error: Exception) -> SourceError:
         return SourceError(f"{self._name}: cannot be read as Parquet: {error}")

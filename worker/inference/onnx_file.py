@@ -13,6 +13,7 @@ from pathlib import Path
 from schemas.errors import ModelError
 
 _MOST_DEPTH = 64
+_MOST_TAG = 2**32 - 1
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 _CHILDREN: dict[str, dict[int, str]] = {
@@ -65,6 +66,9 @@ def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, i
     at = start
     while at < end:
         tag, at = _varint(data, at)
+        if tag > _MOST_TAG:
+            # Protobuf's own reader keeps 32 bits of it, and would see another field than we do.
+            raise ValueError(f"field tag {tag} at byte {at} is over 32 bits")
         wire, number = tag & 7, tag >> 3
         if wire == _BYTES:
             size, at = _varint(data, at)
