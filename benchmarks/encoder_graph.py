@@ -26,6 +26,7 @@ class Shape:
     hidden: int
     heads: int
     ffn: int
+    vocabulary: int = VOCABULARY
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class _Encoder:
 
     def model(self) -> ModelProto:
         shape = self.shape
-        words = self.op("Gather", self.weights(VOCABULARY, shape.hidden), "input_ids")
+        words = self.op("Gather", self.weights(shape.vocabulary, shape.hidden), "input_ids")
         texts = self.op("Shape", "input_ids", start=0, end=1)
         self.tokens = tokens = self.op("Shape", "input_ids", start=1, end=2)
         positions = self.op("Slice", self.weights(POSITIONS, shape.hidden), self.ints(0), tokens, self.ints(0))

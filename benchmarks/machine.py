@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import platform
+import statistics
 import subprocess
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -49,6 +51,27 @@ def write_result(name: str, result: dict[str, Any]) -> Path:
     path.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     print(f"wrote {path.relative_to(RESULTS.parent.parent)}")  # noqa: T201 - a command's output
     return path
+
+
+def keep_result(name: str, result: dict[str, Any], *, dry: bool) -> None:
+    """`write_result`, or with `dry` print it instead."""
+    if dry:
+        print(json.dumps(result, ensure_ascii=False, indent=1))  # noqa: T201 - a command's output
+    else:
+        write_result(name, result)
+
+
+def read_result(name: str) -> dict[str, Any] | None:
+    """What `write_result` has written under this name; None where there is nothing."""
+    path = RESULTS / f"{name}.json"
+    found: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return found
+
+
+def quartiles(values: Sequence[float]) -> dict[str, float]:
+    """Lower quartile, median and upper quartile, by linear interpolation; of a single value, that."""
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [*values] * 3
+    return {"low": low, "median": middle, "high": high}
 
 
 def _commit() -> str:

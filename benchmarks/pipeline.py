@@ -1,22 +1,29 @@
-"""From XADD to committed row, against the same session alone on the same texts, in one run, in turn.
+"""From XADD to committed row, against the session alone on the same texts, in short slices, in turn.
 
-    python -m benchmarks.pipeline [--texts 6000] [--rounds 3]
+    python -m benchmarks.pipeline [--slices 7] [--texts 1536] [--shape base] [--dry]
 
-Both sides run the model in production with as many threads as there are CPUs. The session alone gets all texts at
-once, already in memory, in its best setting: sorted by length, in runs of `run_tokens`, tokenization included. The
-pipeline gets them through Redis and writes them to Postgres, on embedded servers in a folder of their own. Texts are
-distinct and nothing is remembered. Both also by processor time, which other work on the machine disturbs less. Also
-measured: the worker's peak resident memory and how soon it is ready.
+Both sides run the same model with as many threads as there are CPUs, one side at a time: while a slice goes through
+one, the other waits. The session alone is a process that gets the slice's texts at once, already in memory, in its
+best setting, tokenization included. The pipeline gets them through Redis and writes them to Postgres, on embedded
+servers in a folder of their own, by one worker that runs all along. All texts are distinct. Ratios are taken inside a
+slice, and told as quartiles; also by processor time, which other work on the machine disturbs less.
+
+With --shape the model has random weights of that shape, in INT8, and the result goes beside the other.
+
+Before the slices, the demo's items go through the worker: they warm it up, and show how much of what it runs is
+padding. Also measured: the worker's peak resident memory and how soon it is ready.
 """
 
 from __future__ import annotations
 
 import argparse
+import random
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,86 +31,103 @@ import psutil
 import redis
 from sqlalchemy import text as sql
 
-from benchmarks.machine import write_result
-from benchmarks.session import seconds_alone
-from benchmarks.stack import running_worker, scratch_stack, until
-from benchmarks.texts import distinct_texts
+from benchmarks.alone import Alone, best_setting, session_alone
+from benchmarks.demo_items import demo_run
+from benchmarks.machine import keep_result, quartiles
+from benchmarks.random_model import write_random_model
+from benchmarks.stack import free_port, processor_s, running_worker, scratch_stack, until
+from benchmarks.texts import distinct_texts, sample_texts
 from producers.client import Client
 from schemas.database import make_engine
 from schemas.names import Lane
 from schemas.settings import Settings, cpu_quota
-from worker.inference.classifier import Classifier
-from worker.inference.folder import find, model_homes
+
+WARM_TEXTS = 256
 
 
 def main(arguments: Sequence[str] = ()) -> None:
     """Measure and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--texts", type=int, default=6_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--slices", type=int, default=7)
+    parser.add_argument("--texts", type=int, default=1_536, help="in each slice")
+    parser.add_argument("--shape", help="a model with random weights of this shape instead of the shipped one")
+    parser.add_argument("--dry", action="store_true", help="print the result instead of writing it")
     options = parser.parse_args(arguments)
-    texts = distinct_texts(options.texts)
-    with scratch_stack() as settings:
-        write_result("pipeline", _rounds(settings, texts, options.rounds))
+    # None of the demo's texts, which the worker has seen by then.
+    seen = len(sample_texts())
+    texts = distinct_texts(seen + WARM_TEXTS + options.slices * options.texts)[seen:]
+    random.Random(3).shuffle(texts)  # noqa: S311 - so that slices are alike
+    with scratch_stack() as stack:
+        settings = stack.model_copy(update={"metrics_port": free_port()})
+        if options.shape:
+            settings = settings.model_copy(update={"model": write_random_model(settings, options.shape)})
+        result = measure(settings, texts[:WARM_TEXTS], texts[WARM_TEXTS:], options.slices, demo=not options.shape)
+    keep_result(f"pipeline_{options.shape}" if options.shape else "pipeline", result, dry=options.dry)
 
 
-def _rounds(settings: Settings, texts: Sequence[str], rounds: int) -> dict[str, Any]:
-    slots = settings.slots or cpu_quota()
-    classifier = Classifier.load(
-        find(settings.model, model_homes(settings.models_home)), run_tokens=settings.run_tokens
-    )
-    seconds_alone(classifier, texts[:200], slots)  # warm
-    measured: list[dict[str, float]] = []
-    for number in range(rounds):
-        processor_before_s = time.process_time()
-        alone_s = seconds_alone(classifier, texts, slots)
-        alone_processor_s = time.process_time() - processor_before_s
-        through = _through_the_pipeline(settings, texts, number)
-        alone_rate, pipeline_rate = len(texts) / alone_s, len(texts) / through["seconds"]
-        measured.append(
-            through
-            | {
-                "session_alone_texts_per_s": alone_rate,
-                "pipeline_texts_per_s": pipeline_rate,
-                "share": pipeline_rate / alone_rate,
-                "session_alone_processor_s": alone_processor_s,
-                "processor_share": alone_processor_s / through["worker_processor_s"],
-            }
-        )
-        print(f"round {number + 1}: alone {alone_rate:.1f}, pipeline {pipeline_rate:.1f} texts/s")  # noqa: T201
-    return {
-        "model": classifier.manifest.id,
-        "texts": len(texts),
-        "slots": slots,
-        "run_tokens": settings.run_tokens,
-        "batch_entries": settings.batch_entries,
-        "share_median": statistics.median(row["share"] for row in measured),
-        "processor_share_median": statistics.median(row["processor_share"] for row in measured),
-        "rounds": measured,
-    }
-
-
-def _through_the_pipeline(settings: Settings, texts: Sequence[str], number: int) -> dict[str, float]:
-    """One round with a worker process of its own, from the first XADD to the last committed row."""
-    engine = make_engine(settings)
-    begun = time.perf_counter()
+def measure(
+    settings: Settings, warm: Sequence[str], texts: Sequence[str], slices: int, *, demo: bool
+) -> dict[str, Any]:
+    """So many slices of `texts`, each through both."""
+    setting = best_setting(settings)
+    size = len(texts) // slices
+    begun_s = time.perf_counter()
     with running_worker(settings) as worker, redis.Redis.from_url(settings.redis_url) as client:
-        ready_s = time.perf_counter() - begun
-        processor_before_s = sum(psutil.Process(worker.pid).cpu_times()[:2])
-        seconds = worked_off(settings, client, worker, texts, f"round-{number}")
-        processor_s = sum(psutil.Process(worker.pid).cpu_times()[:2]) - processor_before_s
-        statement = sql("SELECT count(*) FROM predictions WHERE source = :source AND current")
-        with engine.connect() as connection:
-            rows = connection.execute(statement, {"source": f"round-{number}"}).scalar_one()
-        engine.dispose()
+        ready_s = time.perf_counter() - begun_s
+        about_demo = {"demo": demo_run(settings, client, worker)} if demo else {}
+        worked_off(settings, client, worker, warm, "warm")
+        measured = []
+        with session_alone(settings, setting) as alone:
+            alone.classify(warm)
+            sides = _Sides(settings, client, worker, alone)
+            for number in range(slices):
+                measured.append(sides.take(texts[number * size : (number + 1) * size], number))
+        peak = _peak_rss_mib(worker.pid)
+    return {
+        "model": settings.model,
+        "texts": size,
+        "slots": settings.slots or cpu_quota(),
+        "run_tokens": settings.run_tokens,
+        "session_setting": f"{setting.order}, runs of {setting.run_tokens} tokens, {setting.slots} x {setting.threads}",
+        "share": quartiles([row["share"] for row in measured]),
+        "processor_share": quartiles([row["processor_share"] for row in measured]),
+        "pipeline_texts_per_s": statistics.median(row["pipeline_texts_per_s"] for row in measured),
+        "session_alone_texts_per_s": statistics.median(row["session_alone_texts_per_s"] for row in measured),
+        "ready_s": ready_s,
+        "peak_rss_mib": peak,
+        "slices": measured,
+    } | about_demo
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """The two that are compared."""
+
+    settings: Settings
+    client: redis.Redis
+    worker: subprocess.Popen[bytes]
+    alone: Alone
+
+    def take(self, texts: Sequence[str], number: int) -> dict[str, float]:
+        """One slice through both, the session first in every other one."""
+        first = self.alone.classify(texts) if number % 2 == 0 else None
+        before_s = processor_s(self.worker.pid)
+        seconds = worked_off(self.settings, self.client, self.worker, texts, f"slice-{number}")
+        worker_s = processor_s(self.worker.pid) - before_s
+        rows = _rows(self.settings, f"slice-{number}")
         if rows != len(texts):
             sys.exit(f"{rows} rows for {len(texts)} texts: the measurement is worth nothing")
-        return {
-            "seconds": seconds,
-            "worker_processor_s": processor_s,
-            "ready_s": ready_s,
-            "peak_rss_mib": _peak_rss_mib(worker.pid),
+        took = first or self.alone.classify(texts)
+        row = {
+            "session_alone_texts_per_s": len(texts) / took.seconds,
+            "pipeline_texts_per_s": len(texts) / seconds,
+            "share": took.seconds / seconds,
+            "session_alone_processor_s": took.processor_s,
+            "worker_processor_s": worker_s,
+            "processor_share": took.processor_s / worker_s,
         }
+        print(f"slice {number + 1}: {row['share']:.3f}, by processor time {row['processor_share']:.3f}", flush=True)  # noqa: T201
+        return row
 
 
 def worked_off(
@@ -122,6 +146,15 @@ def worked_off(
         sender.enqueue_many(({"id": str(n), "text": text, "source": source} for n, text in enumerate(texts)), lane=lane)
         until(lambda: not any(client.xlen(key) for key in streams), worker)
         return time.perf_counter() - started
+
+
+def _rows(settings: Settings, source: str) -> int:
+    engine = make_engine(settings)
+    statement = sql("SELECT count(*) FROM predictions WHERE source = :source AND current")
+    with engine.connect() as connection:
+        rows = int(connection.execute(statement, {"source": source}).scalar_one())
+    engine.dispose()
+    return rows
 
 
 def _peak_rss_mib(pid: int) -> float:

@@ -1,10 +1,11 @@
 """The session alone, tokenization included: which order, run budget and threads give the most texts per second.
 
-    python -m benchmarks.session [--texts 1000] [--rounds 3] [--csv FILE]
+    python -m benchmarks.session [--texts 1024] [--rounds 2] [--csv FILE] [--dry]
 
-No Redis, no Postgres: `worker.inference` on texts that are in memory. Sorted: like lengths run together, as the worker
-does. Arrival: texts run as they come, so many at a time, padded to the longest of them. Every setting is measured once
-per round, so that a machine that slows down slows them all; the results hold the seconds of each round.
+No Redis, no Postgres: `worker.inference` on texts that are in memory and distinct; nothing is remembered. Sorted: like
+lengths run together, as the worker does. Arrival: texts run as they come, so many at a time, padded to the longest of
+them. Every setting is measured once per round, so that a machine that slows down slows them all; the results hold the
+seconds of each round. What tokenizing costs of it: the best setting with and without, in turn.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import write_result
+from benchmarks.machine import keep_result
 from benchmarks.texts import distinct_texts
 from schemas.settings import cpu_quota, load_settings
 from worker.inference.classifier import Classifier, Job
 from worker.inference.folder import find, model_homes
 
-RUN_TOKENS = (256, 512, 1024, 2048, 4096)
-ARRIVAL_TEXTS = (1, 8, 32)
+RUN_TOKENS = (256, 512, 1024, 2048)
+ARRIVAL_TEXTS = (1, 32)
+TOKENIZING_ROUNDS = 3
 _NO_BOUND = 1 << 40
 
 
@@ -45,58 +47,60 @@ class Setting:
 def main(arguments: Sequence[str] = ()) -> None:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", type=int, default=1_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--texts", type=int, default=1_024)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--csv", type=Path, help="texts of this file's column `text`, instead of the shipped sample")
+    parser.add_argument("--dry", action="store_true", help="print the result instead of writing it")
     options = parser.parse_args(arguments)
     texts = _texts(options.csv)[: options.texts] if options.csv else distinct_texts(options.texts)
-    write_result("session", measure(texts, options.rounds))
+    keep_result("session", measure(texts, options.rounds), dry=options.dry)
 
 
 def measure(texts: Sequence[str], rounds: int) -> dict[str, Any]:
     """What every setting reaches with the model in production."""
     settings = load_settings()
     folder = find(settings.model, model_homes(settings.models_home))
-    sweep = list(all_settings(cpu_quota()))
-    took_s: dict[Setting, list[float]] = {setting: [] for setting in sweep}
-    tokens = 0
+    took_s: dict[Setting, list[float]] = {setting: [] for setting in all_settings(cpu_quota())}
     for number in range(rounds):
-        for setting in sweep:
+        for setting, seconds in took_s.items():
             classifier = Classifier.load(folder, run_tokens=setting.run_tokens, threads=setting.threads)
-            if not tokens:
-                tokens = sum(result.tokens for result in classifier.classify([Job(text, True, None) for text in texts]))
-            took_s[setting].append(seconds_alone(classifier, texts, setting.slots, setting.at_once))
-            print(f"round {number + 1}: {setting} {len(texts) / took_s[setting][-1]:.1f} texts/s")  # noqa: T201
+            seconds_alone(classifier, texts[::16], setting.slots, setting.at_once)  # warm
+            seconds.append(seconds_alone(classifier, texts, setting.slots, setting.at_once))
+            print(f"round {number + 1}: {setting} {len(texts) / seconds[-1]:.1f} texts/s", flush=True)  # noqa: T201
     rows = [
         asdict(setting) | {"texts_per_s": len(texts) / statistics.median(seconds), "seconds": seconds}
         for setting, seconds in took_s.items()
     ]
+    best = min(took_s, key=lambda setting: statistics.median(took_s[setting]))
     rows.sort(key=lambda row: -row["texts_per_s"])
     return {
         "model": "/".join(folder.parts[-2:]),
         "texts": len(texts),
         "characters": sum(len(text) for text in texts),
-        "tokens": tokens,
-        "tokenizing_us_per_text": _tokenizing_us(folder, texts),
-        "best": rows[0],
+        "best": rows[0] | _tokenizing(folder, texts, best),
         "settings": rows,
     }
 
 
 def all_settings(cpus: int) -> Iterator[Setting]:
-    """The sweep: run budgets and orders, with one slot on all CPUs and with a slot per CPU."""
-    for slots, threads in dict.fromkeys([(1, cpus), (cpus, 1)]):
+    """The sweep: run budgets and orders, with a slot per CPU and with one slot on all CPUs. Texts in arrival order one
+    by one only the first way, 32 of them together both ways."""
+    for slots, threads in dict.fromkeys([(cpus, 1), (1, cpus)]):
         for run_tokens in RUN_TOKENS:
             yield Setting("sorted", run_tokens, 0, slots, threads)
-        for at_once in ARRIVAL_TEXTS:
+        for at_once in ARRIVAL_TEXTS if threads == 1 else ARRIVAL_TEXTS[1:]:
             yield Setting("arrival", _NO_BOUND, at_once, slots, threads)
 
 
 def seconds_alone(classifier: Classifier, texts: Sequence[str], slots: int, at_once: int = 0) -> float:
     """Seconds until all texts have their sentiment. Each slot is a thread with its share of the texts, evenly by
     length when they may be sorted."""
-    shared = texts if at_once else sorted(texts, key=len)
-    shares = [[Job(text, True, None) for text in shared[slot::slots]] for slot in range(slots)]
+    return _seconds([Job(text, True, None) for text in texts], classifier, slots, at_once)
+
+
+def _seconds(jobs: Sequence[Job], classifier: Classifier, slots: int, at_once: int) -> float:
+    shared = jobs if at_once else sorted(jobs, key=lambda job: len(job.text))
+    shares = [shared[slot::slots] for slot in range(slots)]
 
     def work(jobs: Sequence[Job]) -> None:
         for start in range(0, len(jobs), at_once or len(jobs)):
@@ -108,14 +112,27 @@ def seconds_alone(classifier: Classifier, texts: Sequence[str], slots: int, at_o
         return time.perf_counter() - started
 
 
-def _tokenizing_us(folder: Path, texts: Sequence[str]) -> float:
-    from schemas.manifest import TOKENIZER_FILE
-    from worker.inference.tokenizer import TextTokenizer
-
-    tokenizer = TextTokenizer.load(folder / TOKENIZER_FILE)
-    started = time.perf_counter()
-    tokenizer.encode(texts)
-    return (time.perf_counter() - started) / len(texts) * 1e6
+def _tokenizing(folder: Path, texts: Sequence[str], best: Setting) -> dict[str, Any]:
+    """The best setting with texts and with their token ids, in turn, and tokenizing by itself."""
+    classifier = Classifier.load(folder, run_tokens=best.run_tokens, threads=best.threads)
+    started = time.process_time()
+    ids = classifier.encode(texts)
+    tokenizing_s = time.process_time() - started
+    ready = [Job(text, True, None, ids=own) for text, own in zip(texts, ids, strict=True)]
+    with_s, without_s = [], []
+    for _ in range(TOKENIZING_ROUNDS):
+        with_s.append(seconds_alone(classifier, texts, best.slots, best.at_once))
+        without_s.append(_seconds(ready, classifier, best.slots, best.at_once))
+    return {
+        "tokens": sum(map(len, ids)),
+        "tokenizing_us_per_text": tokenizing_s / len(texts) * 1e6,
+        "tokenizing": {
+            "included_texts_per_s": len(texts) / statistics.median(with_s),
+            "excluded_texts_per_s": len(texts) / statistics.median(without_s),
+            "included_s": with_s,
+            "excluded_s": without_s,
+        },
+    }
 
 
 def _texts(path: Path) -> list[str]:

@@ -1,16 +1,20 @@
-"""Servers and processes of a benchmark's own: Redis and PostgreSQL in a folder that is gone afterwards, a worker."""
+"""Servers and processes of a benchmark's own: Redis and PostgreSQL in a folder that is gone afterwards, a worker, and
+what that worker says of itself."""
 
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import redis
 
 from schemas.settings import Settings
@@ -50,19 +54,19 @@ def scratch_stack() -> Iterator[Settings]:
 
 @contextmanager
 def running(settings: Settings, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`fenliu …` as a process of its own with these settings; stopped at the end."""
-    environment = os.environ | {
-        "FENLIU_HOME": str(settings.home),
-        "FENLIU_REDIS_URL": settings.redis_url,
-        "FENLIU_DATABASE_URL": settings.database_url,
-        "FENLIU_LOG_LEVEL": "WARNING",
-    }
+    """`fenliu …` as a process of its own with what these settings set; stopped at the end."""
+    environment = os.environ | {"FENLIU_LOG_LEVEL": "WARNING"} | variables(settings)
     process = subprocess.Popen([sys.executable, "-m", "fenliu", *arguments], env=environment)  # noqa: S603 - ours
     try:
         yield process
     finally:
         process.terminate()
         process.wait(_STOP_S)
+
+
+def variables(settings: Settings) -> dict[str, str]:
+    """The FENLIU_* variables of what is set in these settings."""
+    return {f"FENLIU_{name.upper()}": str(value) for name, value in settings.model_dump(exclude_unset=True).items()}
 
 
 @contextmanager
@@ -72,6 +76,35 @@ def running_worker(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
         with redis.Redis.from_url(settings.redis_url) as client:
             until(lambda: bool(workers(client, settings.keys)), worker)
         yield worker
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def counted(settings: Settings) -> dict[str, float]:
+    """What the worker with these settings has counted, by series as Prometheus writes them; it needs a
+    `metrics_port`. Series that differ in labels alone are also summed up under the bare name."""
+    url = f"http://127.0.0.1:{settings.metrics_port}/metrics"
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        page = answer.read().decode()
+    found: dict[str, float] = {}
+    for line in page.splitlines():
+        if line and not line.startswith("#"):
+            series, _, value = line.rpartition(" ")
+            found[series] = float(value)
+            if "{" in series:
+                name = series.partition("{")[0]
+                found[name] = found.get(name, 0.0) + float(value)
+    return found
+
+
+def processor_s(pid: int) -> float:
+    """Processor time that a process has taken so far."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
 def until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:

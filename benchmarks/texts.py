@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 SAMPLE = Path(__file__).resolve().parents[1] / "producers" / "sample"
 
-_TURNS = 7
+_TURNS = (7, 11, 13)
 
 
 def sample_texts() -> list[str]:
@@ -26,12 +27,18 @@ def distinct_texts(count: int) -> list[str]:
     """
     originals = sample_texts()
     found = dict.fromkeys(originals[:count])
-    for turn in range(1, _TURNS):
+    for parts, turn in _places():
         for text in originals:
             if len(found) == count:
                 return list(found)
-            cut = len(text) * turn // _TURNS or 1
+            cut = len(text) * turn // parts or 1
             found.setdefault(text[cut:] + text[:cut])
     if len(found) < count:
         raise ValueError(f"the sample gives {len(found)} distinct texts, not {count}")
     return list(found)
+
+
+def _places() -> Iterator[tuple[int, int]]:
+    """Where to turn a text around: after so many of so many parts."""
+    for parts in _TURNS:
+        yield from ((parts, turn) for turn in range(1, parts))
