@@ -29,6 +29,8 @@ from __future__ import annotations
 
 import enum
 
+_MOST_FIELD_CHARS = 200
+
 
 class FenliuError(Exception):
     """Root of every error that Fenliu raises on purpose."""
@@ -70,10 +72,12 @@ class Code(enum.StrEnum):
 class EntryError(PermanentError):
     """An inbox entry that breaks the contract.
 
-    `field` names the field at fault, `message` says what is wrong and how to mend it.
+    `field` names the field at fault, `message` says what is wrong and how to mend it. A name of the sender's own may
+    be of any length, and is cut.
     """
 
     def __init__(self, code: Code, field: str, message: str) -> None:
+        field = field if len(field) <= _MOST_FIELD_CHARS else f"{field[:_MOST_FIELD_CHARS]}…"
         super().__init__(f"{field}: {message}")
         self.code = code
         self.field = field

@@ -78,7 +78,7 @@ def _label(name: object, details: object, more_keys: Sequence[str] = ()) -> Labe
     unknown = sorted(str(key) for key in set(details) - set(_LABEL_KEYS))
     if unknown:
         known = ", ".join((*_LABEL_KEYS, *more_keys))
-        raise LabelsError(f"{where} has the unknown key {unknown[0]!r}; known: {known}")
+        raise LabelsError(f"{where} has the unknown key {unknown[0]!r:.60}; known: {known}")
     return Label(
         name,
         label_text(

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from schemas.errors import ModelError
+from schemas.errors import LabelsError, ModelError
+from schemas.labels import MAX_LABEL_CHARS, label_text
 from schemas.names import Task
 
 FORMAT_VERSION = 1
@@ -54,7 +55,7 @@ class Pooling(enum.StrEnum):
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=False, allow_inf_nan=False)
 
 
 class Prefixes(_Strict):
@@ -116,8 +117,8 @@ class Manifest(_Strict):
     """What a label with a description is put into, instead of `template`."""
     cascade: Cascade | None = None
     prefixes: Prefixes = Prefixes()
-    entailment_index: int | None = None
-    contradiction_index: int | None = None
+    entailment_index: int | None = Field(default=None, ge=0)
+    contradiction_index: int | None = Field(default=None, ge=0)
     pooling: Pooling = Pooling.NONE
     embedding_width: int | None = Field(default=None, ge=1)
     temperature: Calibration = Calibration()
@@ -136,12 +137,24 @@ class Manifest(_Strict):
             raise ValueError(f"this Fenliu reads format_version {FORMAT_VERSION}, the folder has {value}")
         return value
 
+    @field_validator("labels")
+    @classmethod
+    def _labels_that_rows_can_hold(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        for label in labels:
+            try:
+                label_text(label, f"label {label!r:.60}", MAX_LABEL_CHARS)
+            except LabelsError as error:
+                raise ValueError(str(error)) from None
+        if len(set(labels)) < len(labels):
+            raise ValueError("names a label twice; labels must differ")
+        return labels
+
     @field_validator("files")
     @classmethod
     def _inside_the_folder(cls, files: dict[str, str]) -> dict[str, str]:
         for name, digest in files.items():
             path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts or "\\" in name:
+            if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
                 raise ValueError(f"{name!r} points outside the folder")
             if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
                 raise ValueError(f"the sha256 of {name!r} is not 64 lower-case hexadecimal digits")
@@ -160,6 +173,10 @@ class Manifest(_Strict):
             raise ValueError("a model's logits are a classifier's or nli's, not both")
         if Task.SENTIMENT in self.tasks and len(self.labels) < 2:
             raise ValueError("a model for sentiment needs at least two labels, in logit order")
+        if Task.SENTIMENT in self.tasks and not {ModelKind.CLASSIFIER, ModelKind.CASCADE} & set(self.kind):
+            raise ValueError("a model for sentiment is of the kind classifier or cascade")
+        if Task.ROUTING in self.tasks and not {ModelKind.NLI, ModelKind.ENCODER, ModelKind.CASCADE} & set(self.kind):
+            raise ValueError("a model for routing is of the kind nli, encoder or cascade")
         if ModelKind.NLI in self.kind and (self.entailment_index is None or self.contradiction_index is None):
             raise ValueError("an nli model needs entailment_index and contradiction_index")
         if ModelKind.ENCODER in self.kind and self.embedding_width is None:

@@ -75,6 +75,15 @@ class Classifier:
         `tally` counts the runs.
         """
         manifest = check(folder)
+        try:
+            return cls._load(folder, manifest, run_tokens, threads, tally)
+        except InferenceError as error:  # every part is tried once as it is loaded
+            raise ModelError(f"{manifest.id}: cannot classify anything: {error}") from error
+
+    @classmethod
+    def _load(
+        cls, folder: Path, manifest: Manifest, run_tokens: int, threads: int, tally: RunTally | None
+    ) -> Classifier:
         load = partial(Model.load, run_tokens=run_tokens, threads=threads, tally=tally)
         if manifest.cascade:
             return cls._load_cascade(folder, manifest, manifest.cascade, load)

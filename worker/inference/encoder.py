@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -31,6 +32,9 @@ COPY_WEIGHT = 0.7
 COPY_SHARPNESS = 50.0
 """How fast that ends as the cosine falls: half of it is left at 0.986, a tenth at 0.954. Texts of one topic alone lie
 between 0.8 and 0.95, so only near-copies count, and a team with many examples takes no tickets from the others."""
+
+_NO_ARRAY = (OSError, ValueError, EOFError, TypeError, OverflowError, MemoryError, RecursionError, TokenError)
+"""What NumPy raises for a file that is no array: its header is a Python literal, read by Python's own parser."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,12 +126,14 @@ class EncoderScorer:
 def read_neutral(path: Path, width: int) -> Array:
     """Mean embedding [H] of the neutral texts kept with a model as float rows [texts, H]. Raises ModelError."""
     try:
-        rows = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        # Mapped, since then what the header claims has to be there before any memory is taken for it.
+        rows = np.lib.format.open_memmap(path, mode="r")
+    except _NO_ARRAY as error:
         raise ModelError(f"{path}: cannot be read as an array: {error}") from error
-    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != width or not len(rows):
-        raise ModelError(f"{path}: must hold rows of {width} numbers")
-    mean: Array = rows.astype(np.float64).mean(axis=0)
+    if rows.dtype.kind != "f" or rows.ndim != 2 or rows.shape[1] != width or not len(rows):
+        raise ModelError(f"{path}: must hold rows of {width} numbers, not {rows.dtype} {rows.shape}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean: Array = rows.astype(np.float64).mean(axis=0)
     if not np.isfinite(mean).all():
         raise ModelError(f"{path}: holds a number that is not finite")
     return mean

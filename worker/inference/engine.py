@@ -27,6 +27,7 @@ IDS, MASK, TYPES = "input_ids", "attention_mask", "token_type_ids"
 EMBEDDING, LOGITS = "embedding", "logits"
 _KNOWN_INPUTS = frozenset([IDS, MASK, TYPES])
 _INTEGERS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+_FLOATS = frozenset(["tensor(float)", "tensor(float16)", "tensor(double)"])
 _ERRORS = (
     ort.EPFail,
     ort.EngineError,
@@ -60,7 +61,7 @@ class Engine:
         """
         try:
             self._session = onnxruntime.InferenceSession(path, _options(threads), providers=["CPUExecutionProvider"])
-        except _ERRORS as error:
+        except (*_ERRORS, ValueError, RuntimeError) as error:  # ValueError: names in the graph that are not UTF-8
             raise ModelError(f"{path}: ONNX Runtime refuses it: {error}") from error
         _give_back_memory()
         inputs = {node.name: node.type for node in self._session.get_inputs()}
@@ -68,7 +69,10 @@ class Engine:
             raise ModelError(
                 f"{path}: takes {inputs}; an encoder takes integers named {IDS} and, if it wants, {MASK} and {TYPES}"
             )
-        self.outputs = tuple(node.name for node in self._session.get_outputs() if node.name in (EMBEDDING, LOGITS))
+        outputs = {node.name: node.type for node in self._session.get_outputs() if node.name in (EMBEDDING, LOGITS)}
+        if not set(outputs.values()) <= _FLOATS:
+            raise ModelError(f"{path}: gives {outputs}; they must be tensors of floats")
+        self.outputs = tuple(outputs)
         if not self.outputs:
             raise ModelError(f"{path}: gives neither {EMBEDDING!r} nor {LOGITS!r}")
         self._types = {name: _INTEGERS[kind] for name, kind in inputs.items()}
@@ -113,6 +117,10 @@ class Engine:
         except _ERRORS as error:
             raise InferenceError(f"ONNX Runtime failed on {ids.shape[0]} x {length} tokens: {error}") from error
         for name, values in zip(self.outputs, rows, strict=True):
+            if values.ndim != 2 or len(values) != len(sequences):
+                raise InferenceError(
+                    f"the model gave {name} of the shape {values.shape} for {len(sequences)} sequences"
+                )
             if not np.isfinite(values).all():
                 raise InferenceError(f"the model gave no finite {name} for {ids.shape[0]} x {length} tokens")
         tokens = sum(map(len, sequences))

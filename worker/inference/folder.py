@@ -89,6 +89,8 @@ def check(folder: Path) -> Manifest:
     manifest = read_manifest(folder)
     for name, digest in manifest.files.items():
         path = folder / name
+        if path.exists() and not path.is_file():
+            raise ModelError(f"{path}: is no file; the manifest lists it")  # reading a device or pipe may have no end
         try:
             found = sha256_of(path)
         except OSError as error:

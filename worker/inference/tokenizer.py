@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from schemas.errors import InferenceError, ModelError
+from schemas.errors import InferenceError, ModelError, PermanentError
 
 IdArray = npt.NDArray[np.int32]
 
@@ -68,35 +69,30 @@ class TextTokenizer:
         """
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         try:
-            content = path.read_text(encoding="utf-8")
-            model = json.loads(content)["model"]
-            tokenizer = Tokenizer.from_str(content)
+            content = path.read_bytes()
         except OSError as error:
             raise ModelError(f"{path}: {error.strerror or error}") from error
-        except Exception as error:
-            raise ModelError(f"{path}: is no tokenizer: {error}") from error
-        unknown_id = model.get("unk_id")
-        if unknown_id is None and model.get("unk_token") is not None:
-            unknown_id = tokenizer.token_to_id(model["unk_token"])
-        return cls(tokenizer, unknown_id)
+        with _raised_as(ModelError, f"{path}: is no tokenizer"):
+            model = json.loads(content)["model"]
+            tokenizer = Tokenizer.from_str(content.decode())
+            unknown_id = model.get("unk_id")
+            if unknown_id is None and model.get("unk_token") is not None:
+                unknown_id = tokenizer.token_to_id(model["unk_token"])
+            return cls(tokenizer, unknown_id)
 
     def encode(self, texts: Sequence[str]) -> list[IdArray]:
         """Token ids of each text, without special tokens, [tokens] int32; may be empty.
 
         One call into the library, which runs without the GIL. Raises InferenceError.
         """
-        try:
+        with _raised_as(InferenceError, "the tokenizer failed"):
             encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        except Exception as error:
-            raise InferenceError(f"the tokenizer failed: {error}") from error
         return [self._harmless(encoding.ids) for encoding in encodings]
 
     def places(self, text: str) -> list[tuple[int, int]]:
         """For each token that `encode` gives of a text, where its characters start and end. Raises InferenceError."""
-        try:
+        with _raised_as(InferenceError, "the tokenizer failed"):
             encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        except Exception as error:
-            raise InferenceError(f"the tokenizer failed: {error}") from error
         return [
             place
             for number, place in zip(encoding.ids, encoding.offsets, strict=True)
@@ -114,6 +110,20 @@ class TextTokenizer:
         characters: Iterable[str] = self._tokenizer.id_to_token(number) or ""
         spelled = self._tokenizer.encode_batch(list(characters), add_special_tokens=False)
         return tuple(part for encoding in spelled for part in encoding.ids if part not in self._special)
+
+
+@contextmanager
+def _raised_as(kind: type[PermanentError], what: str) -> Iterator[None]:
+    """Whatever the library raises, as one of ours.
+
+    A panic in its Rust is no Exception, yet ends no more than the call: uncaught it would end the thread.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            raise kind(f"{what}: {error}") from error
+        raise
 
 
 def _around(tokenizer: Tokenizer) -> tuple[IdArray, IdArray]:
