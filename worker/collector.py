@@ -59,6 +59,8 @@ class Collector(threading.Thread):
         """Fill free slots until told to stop, whatever happens to Redis meanwhile."""
         pause_s = _TICK_S
         grouped = False
+        # What is new goes first: what was left may be what ended the worker before this one, and end this one too.
+        self._next_claim_at = time.monotonic() + self._settings.claim_idle_s / 4
         while not self._stopping.is_set():
             if not self._free.acquire(timeout=_TICK_S):
                 continue

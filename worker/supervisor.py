@@ -33,7 +33,7 @@ _LEFTOVER_STOP_S = 30.0
 _LOCK_TRIES = 40  # readers of the lock hold it for a moment
 _LOOK_S = 0.2
 _RESTART_PAUSES_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-_STEADY_S = 60.0  # a process that lived so long starts again without a pause
+_STEADY_S = 10.0  # a process that lived so long starts again with the shortest pause: it does not fail at its start
 
 Say = Callable[[str], None]
 
