@@ -1,0 +1,72 @@
+"""What an entry takes from being read to being settled, with short and long backlogs: three sizes in one Redis, portion
+by portion in turn."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+
+from benchmarks.limits import add_entries, redis_processor_s
+from benchmarks.texts import distinct_texts
+from schemas.names import Keys, Lane
+from schemas.settings import Settings
+from worker.inbox import Inbox, connect
+
+BATCH_ENTRIES = 256
+PORTION_BATCHES = 16
+
+
+def growth_by_backlog(settings: Settings, sizes: Sequence[int], rounds: int) -> list[dict[str, Any]]:
+    """For each size: microseconds per entry on the clock, here and in Redis, and the median ratio to the shortest
+    backlog in the same round. Backlogs are filled up again between rounds."""
+    texts = distinct_texts(2_000)
+    with connect(settings) as client, redis.Redis.from_url(settings.redis_url) as other:
+        inboxes = {size: Inbox(client, Keys(f"backlog-{size}"), "growth") for size in sizes}
+        keys = {size: Keys(f"backlog-{size}").inbox(Lane.BULK) for size in sizes}
+        for size, inbox in inboxes.items():
+            inbox.ensure_groups()
+            add_entries(other, keys[size], size, texts)
+        took: dict[int, list[tuple[float, float, float]]] = {size: [] for size in sizes}
+        for number in range(rounds + 1):
+            order = list(inboxes.items())
+            for size, inbox in order if number % 2 else reversed(order):
+                found = _portion(inbox, settings, other)
+                add_entries(other, keys[size], PORTION_BATCHES * BATCH_ENTRIES, texts)
+                if number:
+                    took[size].append(found)
+        for size in sizes:
+            if other.xlen(keys[size]) != size:
+                raise RuntimeError(f"{other.xlen(keys[size])} entries wait instead of {size}")
+            other.delete(keys[size])
+    smallest = took[min(sizes)]
+    return [
+        {
+            "entries": size,
+            "wall_us": _per_entry_us([row[0] for row in rows]),
+            "here_us": _per_entry_us([row[1] for row in rows]),
+            "server_us": _per_entry_us([row[2] for row in rows]),
+            "processor_ratio": statistics.median(
+                sum(row[1:]) / sum(least[1:]) for row, least in zip(rows, smallest, strict=True)
+            ),
+            "wall_ratio": statistics.median(row[0] / least[0] for row, least in zip(rows, smallest, strict=True)),
+            "rounds": rows,
+        }
+        for size, rows in took.items()
+    ]
+
+
+def _portion(inbox: Inbox, settings: Settings, other: Any) -> tuple[float, float, float]:
+    """Seconds on the clock, here and in Redis of some batches."""
+    server_s, here_s, wall_s = redis_processor_s(other), time.process_time(), time.perf_counter()
+    for _ in range(PORTION_BATCHES):
+        entries = inbox.read(Lane.BULK, BATCH_ENTRIES)
+        inbox.settle(entries, [], settings)
+    return time.perf_counter() - wall_s, time.process_time() - here_s, redis_processor_s(other) - server_s
+
+
+def _per_entry_us(seconds: list[float]) -> float:
+    return statistics.median(seconds) / (PORTION_BATCHES * BATCH_ENTRIES) * 1e6
