@@ -58,6 +58,12 @@ def row_ranges(model: ModelProto, divisors: Mapping[str, Values], feeds: Sequenc
     return {name: np.concatenate(values) for name, values in found.items()}
 
 
+def largest(model: ModelProto, tensors: Collection[str], feeds: Sequence[Feed]) -> float:
+    """The largest size of any value of the named tensors, over all feeds."""
+    parts = (values for rows_by_name in _rows(model, tensors, feeds) for values in rows_by_name.values())
+    return max((float(np.abs(values).max()) for values in parts), default=0.0)
+
+
 def _rows(model: ModelProto, tensors: Collection[str], feeds: Sequence[Feed]) -> Iterator[dict[str, Values]]:
     """The tensors as [N, K], feed by feed."""
     probe = ModelProto()

@@ -27,8 +27,14 @@ class GraphEdit:
         self.old_nodes: list[NodeProto] = list(self._graph.node)
         self.constants: dict[str, TensorProto] = {tensor.name: tensor for tensor in self._graph.initializer}
         self._producers = {name: node for node in self.old_nodes for name in node.output}
+        self._readers: dict[str, list[NodeProto]] = {}
+        for node in self.old_nodes:
+            for name in node.input:
+                self._readers.setdefault(name, []).append(node)
         self._ranks = _ranks(model)
         self._nodes: list[NodeProto] = []
+        self.added: set[str] = set()
+        """Names of the tensors that new nodes make."""
 
     def constant_name(self, name: str) -> str:
         """The constant behind a name: exporters write a constant that several layers share once, and Identity nodes."""
@@ -47,6 +53,22 @@ class GraphEdit:
             node = self._producers.get(node.input[0])
         return node.op_type if node is not None else ""
 
+    def maker(self, tensor: str, *op_types: str) -> NodeProto | None:
+        """The old node that makes a tensor, if it is one of these operators."""
+        node = self._producers.get(tensor)
+        return node if node is not None and node.op_type in op_types else None
+
+    def readers(self, tensor: str) -> Sequence[NodeProto]:
+        """The old nodes that read a tensor."""
+        return self._readers.get(tensor, ())
+
+    def values(self, name: str) -> npt.NDArray[Any] | None:
+        """The constant behind a name, be it an initializer or a Constant node; None where it is computed."""
+        tensor = self.constant(name)
+        if tensor is None and (node := self.maker(name, "Constant")) and node.attribute[0].name == "value":
+            tensor = node.attribute[0].t
+        return numpy_helper.to_array(tensor) if tensor is not None else None
+
     def rank(self, tensor: str) -> int | None:
         """How many axes a tensor has, None if shape inference cannot tell."""
         return self._ranks.get(tensor)
@@ -58,6 +80,7 @@ class GraphEdit:
     def add(self, op_type: str, inputs: Sequence[str], output: str, domain: str = "", **attributes: Any) -> str:
         """A new node of one output, named like it; returns the name."""
         self._nodes.append(helper.make_node(op_type, list(inputs), [output], name=output, domain=domain, **attributes))
+        self.added.add(output)
         return output
 
     def add_constant(self, name: str, values: npt.NDArray[np.generic]) -> str:
@@ -79,16 +102,27 @@ class GraphEdit:
         return found
 
     def result(self) -> ModelProto:
-        """The edited model: constants that no node reads any more are gone, onnxruntime's domain is imported."""
+        """The edited model, onnxruntime's domain imported: nodes and constants that nothing reads any more are gone."""
         del self._graph.node[:]
-        self._graph.node.extend(self._nodes)
-        used = {name for node in self._nodes for name in node.input} | {value.name for value in self._graph.output}
+        self._graph.node.extend(_read(self._nodes, {value.name for value in self._graph.output}))
+        used = {name for node in self._graph.node for name in node.input}
+        used |= {value.name for value in self._graph.output}
         kept = [tensor for tensor in self._graph.initializer if tensor.name in used]
         del self._graph.initializer[:]
         self._graph.initializer.extend(kept)
         if not any(opset.domain == MICROSOFT for opset in self._model.opset_import):
             self._model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
         return self._model
+
+
+def _read(nodes: Sequence[NodeProto], outputs: set[str]) -> list[NodeProto]:
+    """Of nodes in their order those that lead to an output."""
+    wanted, kept = set(outputs), []
+    for node in reversed(nodes):
+        if not wanted.isdisjoint(node.output):
+            wanted.update(node.input)
+            kept.append(node)
+    return kept[::-1]
 
 
 def _ranks(model: ModelProto) -> dict[str, int]:

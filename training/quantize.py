@@ -13,7 +13,8 @@ scale comes from decides the speed (docs/quantization.md):
 
 Neither looks at another row, so a text's scores do not depend on the texts it is grouped with, as they do with
 onnxruntime's own dynamic quantization (one scale per tensor, from the batch at hand). Constant tables that Gather reads
-become int8 with one scale per row. What else the graph does stays in float.
+become int8 with one scale per row. What else the graph does stays in float, and is made faster by
+`training.graph_passes`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from training.activation_ranges import Feed, observe, row_ranges
 from training.graph_edit import MICROSOFT, GraphEdit
+from training.graph_passes import improved
 from training.rounding import compensated, nearest
 
 QUANTIZATION = "int8-per-row"
@@ -59,6 +61,7 @@ class Quantization:
     headroom: float = 1.05
     most_spread: float = 12.0
     compensate: bool = True
+    improve: bool = True
     min_matrix_elements: int = 4096
     min_table_elements: int = 1_000_000
 
@@ -67,7 +70,9 @@ def quantize(
     model: ModelProto, settings: Quantization | None = None, calibration: Sequence[Feed] | None = None
 ) -> ModelProto:
     """A quantized copy of an FP32 graph; `calibration`: a hundred texts or more like those to come, no test texts."""
-    return _Rewriter(model, settings or Quantization(), calibration or ()).result()
+    settings = settings or Quantization()
+    quantized = _Rewriter(model, settings, calibration or ()).result()
+    return improved(quantized, calibration or ()) if settings.improve else quantized
 
 
 def column_scales(matrix: Matrix, levels: int) -> Matrix:
