@@ -54,8 +54,11 @@ def scratch_stack() -> Iterator[Settings]:
 
 @contextmanager
 def running(settings: Settings, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`fenliu …` as a process of its own with what these settings set; stopped at the end."""
-    environment = os.environ | {"FENLIU_LOG_LEVEL": "WARNING"} | variables(settings)
+    """`fenliu …` as a process of its own with what these settings set; stopped at the end.
+
+    Workers remember no texts unless the settings say so: texts that come again are to cost what they cost first.
+    """
+    environment = os.environ | {"FENLIU_LOG_LEVEL": "WARNING", "FENLIU_MEMORY_TEXTS": "0"} | variables(settings)
     process = subprocess.Popen([sys.executable, "-m", "fenliu", *arguments], env=environment)  # noqa: S603 - ours
     try:
         yield process

@@ -34,6 +34,24 @@ def gateway(result: dict[str, Any]) -> str:
     )
 
 
+def latency(result: dict[str, Any]) -> str:
+    """Live entries alone and at half load."""
+    columns = ["p50_ms", "p95_ms", "p99_ms", "max_ms"]
+    names = {"single": "one after the other, else idle", "half_load": "at half load"}
+    rows = [[text, *(f"{result[name][column]:.1f}" for column in columns)] for name, text in names.items()]
+    return (
+        "## Live\n\n"
+        f"From XADD to reply, after the commit; producer and servers share the CPUs with one worker of "
+        f"{result['slots']} slots, model\n{result['model']}. At half load {result['half_load_per_s']:.0f} entries a "
+        f"second come at random, half of what it takes from a backlog. A full\nbatch of "
+        f"{result['full_batch_entries']} of these texts takes {result['full_batch_ms']:.0f} ms, from reading to "
+        f"acknowledgement: p99 at half load is **{result['p99_in_full_batches']:.2f}** of them (allowed:\n"
+        f"{result['allowed_batches']:.0f}). Batches at that load are smaller, {result['typical_batch_entries']:.1f} "
+        f"entries and {result['typical_batch_ms']:.1f} ms on average: p99 is {result['p99_in_typical_batches']:.1f} "
+        "of those.\n\n" + table(["", "p50, ms", "p95", "p99", "most"], rows)
+    )
+
+
 def priority(result: dict[str, Any]) -> str:
     """Live traffic beside a backfill."""
     names = {"quiet": "no bulk", "with_backfill": "bulk inbox kept full"}

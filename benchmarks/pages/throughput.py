@@ -9,6 +9,39 @@ from benchmarks.pages.writing import table
 
 def pipeline(result: dict[str, Any]) -> str:
     """From XADD to committed row, against the session alone."""
+    demo = result["demo"]
+    return (
+        "## From XADD to committed row\n\n"
+        + _against_the_session(result)
+        + f"The worker was ready after {result['ready_s']:.1f} s and took {result['peak_rss_mib']:.0f} MiB at "
+        f"most. Of the tokens it ran for the demo's\n{demo['texts']:,.0f} texts, **{demo['padding_share']:.1%}** were "
+        f"padding (allowed: {demo['allowed_padding_share']:.0%}).\n\n" + _slices(result)
+    )
+
+
+def pipeline_base(result: dict[str, Any]) -> str:
+    """The same with a larger model."""
+    return (
+        "### With a model of base size\n\nRandom weights, 12 layers of 768, INT8 with static scales.\n\n"
+        + _against_the_session(result)
+        + _slices(result)
+    )
+
+
+def _against_the_session(result: dict[str, Any]) -> str:
+    share, processor = result["share"], result["processor_share"]
+    return (
+        f"Slices of {result['texts']:,} distinct texts through Redis, {result['slots']} slots and Postgres, against "
+        f"the session of the same model alone, in a\nprocess of its own, on the same texts in memory (its best "
+        f"setting: {result['session_setting']};\ntokenization included), in turn. Model {result['model']}. Medians: "
+        f"{result['pipeline_texts_per_s']:.1f} texts/s through the pipeline, {result['session_alone_texts_per_s']:.1f} "
+        f"alone. Share\nin a slice, median and quartiles: **{share['median']:.3f}** ({share['low']:.3f} to "
+        f"{share['high']:.3f}); of the processor time alone to the worker's: **{processor['median']:.3f}**\n"
+        f"({processor['low']:.3f} to {processor['high']:.3f}).\n\n"
+    )
+
+
+def _slices(result: dict[str, Any]) -> str:
     rows = [
         [
             str(number),
@@ -16,28 +49,11 @@ def pipeline(result: dict[str, Any]) -> str:
             f"{row['pipeline_texts_per_s']:.1f}",
             f"{row['share']:.3f}",
             f"{row['processor_share']:.3f}",
-            f"{row['peak_rss_mib']:.0f}",
-            f"{row['ready_s']:.2f}",
         ]
-        for number, row in enumerate(result["rounds"], 1)
+        for number, row in enumerate(result["slices"], 1)
     ]
-    head = [
-        "round",
-        "session alone, texts/s",
-        "pipeline, texts/s",
-        "share",
-        "share by processor time",
-        "worker's peak memory, MiB",
-        "ready after, s",
-    ]
-    return (
-        "## From XADD to committed row\n\n"
-        f"{result['texts']:,} distinct texts through Redis, {result['slots']} slots and Postgres, against the same "
-        f"model's session alone\non the same texts in memory, sorted by length, in runs of {result['run_tokens']} "
-        f"tokens, tokenization included, in turn. Model\n{result['model']}. Median share: "
-        f"**{result['share_median']:.3f}**; by processor time of the worker against the session's, "
-        f"**{result['processor_share_median']:.3f}**.\n\n" + table(head, rows)
-    )
+    head = ["slice", "session alone, texts/s", "pipeline, texts/s", "share", "share by processor time"]
+    return table(head, rows)
 
 
 def session(result: dict[str, Any]) -> str:
@@ -52,10 +68,14 @@ def session(result: dict[str, Any]) -> str:
         for row in result["settings"]
     ]
     head = ["order", "a run holds, tokens or texts", "slots x threads of each", "texts/s"]
+    best = result["best"]
+    tokenizing = best["tokenizing"]
     return (
         "## The session alone\n\n"
-        f"{result['texts']:,} texts of {result['tokens'] / result['texts']:.1f} tokens on average; tokenizing takes "
-        f"{result['tokenizing_us_per_text']:.0f} µs a text.\n\n" + table(head, rows)
+        f"{result['texts']:,} texts of {best['tokens'] / result['texts']:.1f} tokens on average, model "
+        f"{result['model']}, tokenization included. In the best setting\n{tokenizing['included_texts_per_s']:.1f} "
+        f"texts/s with tokenization and {tokenizing['excluded_texts_per_s']:.1f} without, in turn; tokenizing takes "
+        f"{best['tokenizing_us_per_text']:.0f} µs of\nprocessor a text.\n\n" + table(head, rows)
     )
 
 

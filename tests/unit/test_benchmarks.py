@@ -1,0 +1,107 @@
+"""What `make bench` says of its results: the table of targets, the sections, the texts it measures with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import benchmarks.machine
+import benchmarks.pages.writing
+from benchmarks.__main__ import BENCHMARKS, main
+from benchmarks.machine import header, quartiles
+from benchmarks.pages import growth, limits
+from benchmarks.pages.targets import targets
+from benchmarks.texts import distinct_texts
+
+
+@pytest.fixture
+def results(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty folder of results, and one of documents beside it."""
+    monkeypatch.setattr(benchmarks.machine, "RESULTS", tmp_path)
+    monkeypatch.setattr(benchmarks.pages.writing, "PLOTS", tmp_path / "plots")
+    return tmp_path
+
+
+def put(results: Path, name: str, result: Mapping[str, Any]) -> None:
+    (results / f"{name}.json").write_text(json.dumps({"benchmark": name, **result}), encoding="utf-8")
+
+
+def a_pipeline(share: float) -> dict[str, Any]:
+    quarters = {"low": share - 0.01, "median": share, "high": share + 0.01}
+    demo = {"texts": 1961.0, "padding_share": 0.061, "allowed_padding_share": 0.05}
+    return {"share": quarters, "processor_share": quarters, "pipeline_texts_per_s": 400.0, "demo": demo}
+
+
+def test_the_table_of_targets_tells_met_from_missed(results: Path) -> None:
+    # Given a pipeline that reaches its share and pads too much, and a result with a row of its own
+    put(results, "pipeline", a_pipeline(0.97))
+    put(
+        results, "peers", {"targets": [{"what": "of a peer", "target": "at least 1.9", "reached": "1.2", "met": False}]}
+    )
+    # When the table is made, then each line says what was aimed at, what was reached, and whether that is enough
+    lines = targets().splitlines()
+    assert (
+        "| pipeline, of the session alone, the shipped model | at least 0.95 | "
+        "0.970 (0.960 to 0.980); by processor time 0.970 | met |"
+    ) in lines
+    assert "| padding, of the tokens run for the demo's 1,961 texts | at most 5% | 6.1% | **missed** |" in lines
+    assert "| of a peer | at least 1.9 | 1.2 | **missed** |" in lines
+
+
+def test_without_results_there_is_no_table(results: Path) -> None:
+    assert "" == targets()
+
+
+def test_growth_has_a_plot_of_everything_that_grows(results: Path) -> None:
+    # Given a result
+    ratios = {"processor_ratio": 1.02, "wall_ratio": 1.1, "here_us": 40.0, "server_us": 60.0, "wall_us": 120.0}
+    done = {"items_per_s": 400.0, "processor_us_per_item": 4e3, "redelivered": 0, "rows": 90, "items_with_a_row": 90}
+    result = {
+        "allowed_ratio": 1.1,
+        "tables": [{"case": "new", "items": items, "wal_bytes": 900.0} | ratios for items in (10, 1000)],
+        "backlog": [{"entries": entries} | ratios for entries in (10, 1000)],
+        "workers": [{"processes": 2, "texts": 90, "items_of_each": [40, 50]} | done],
+        "lengths": [{"characters": 16, "texts": 2, "tokens": 20, "us_per_token": 70.0, "us_per_character": 50.0}],
+    }
+    # When its section is made
+    section = growth.growth(result)
+    # Then every plot that it shows is there
+    shown = [part.partition(")")[0] for part in section.split("](plots/")[1:]]
+    assert ["growth-tables.svg", "growth-backlog.svg", "growth-workers.svg", "growth-lengths.svg"] == shown
+    assert sorted(shown) == sorted(path.name for path in (results / "plots").iterdir())
+    assert "| 2 | 40, 50 | 400 | 4,000 | 0 | 90 of 90 |" in section
+
+
+def test_limits_tell_what_the_pipeline_is_of_them(results: Path) -> None:
+    # Given what the pipeline reached, and limits
+    put(results, "pipeline", a_pipeline(0.97))
+    case = {"kind": "comment", "connections": 1, "items_per_s": 16_000.0}
+    # When the section is made, then each limit has Fenliu's share of it
+    section = limits.limits({"batch_entries": 256, "postgres": [case], "stream": {"entries_per_s": 100_000.0}})
+    assert "| Postgres alone, new comments with rows ready, 1 connection | 16,000 items | 0.025 of it |" in section
+    assert "| 100,000 entries | 0.004 of it |" in section
+
+
+def test_an_unknown_benchmark_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(SystemExit, match=f"unknown benchmark 'speed'; known: {', '.join(BENCHMARKS)}"):
+        main(["speed"])
+
+
+def test_texts_to_measure_with_are_as_many_as_asked_for_and_distinct() -> None:
+    texts = distinct_texts(30_000)
+    assert 30_000 == len(texts) == len(set(texts))
+    assert texts[:5_000] == distinct_texts(5_000)
+
+
+def test_quartiles_of_one_value_are_that_value() -> None:
+    assert {"low": 2.0, "median": 2.0, "high": 2.0} == quartiles([2.0])
+    assert {"low": 1.5, "median": 2.0, "high": 2.5} == quartiles([1.0, 2.0, 3.0])
+
+
+def test_a_result_says_what_it_was_measured_with() -> None:
+    found = header()
+    assert {"measured_at", "commit", "processor", "cpus", "memory_gib", "system", "python", "packages"} <= found.keys()
