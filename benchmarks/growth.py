@@ -17,7 +17,7 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -38,6 +38,7 @@ PROCESSES = (1, 2, 4)
 LENGTHS = (16, 64, 256, 1_024, 4_096, 20_000)
 LENGTH_CHARS = 20_000
 LENGTH_ROUNDS = 3
+_RAW = ("rounds", "seconds")
 
 
 def main(arguments: Sequence[str] = ()) -> None:
@@ -50,13 +51,20 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--dashboards", action="store_true")
     parser.add_argument("--dry", action="store_true", help="print the results instead of writing them")
     options = parser.parse_args(arguments)
-    result = {
-        "allowed_ratio": ALLOWED_RATIO,
-        "tables": _tables(options),
-        "backlog": _backlog(options),
-        "workers": shared_out(distinct_texts(options.texts), PROCESSES),
-        "lengths": lengths(LENGTHS, LENGTH_ROUNDS),
+    parts: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "tables": lambda: _tables(options),
+        "backlog": lambda: _backlog(options),
+        "workers": lambda: shared_out(distinct_texts(options.texts), PROCESSES),
+        "lengths": lambda: lengths(LENGTHS, LENGTH_ROUNDS),
     }
+    result: dict[str, Any] = {"allowed_ratio": ALLOWED_RATIO}
+    for name, measure in parts.items():
+        started_s = time.perf_counter()
+        result[name] = measure()
+        print(f"{name}: {time.perf_counter() - started_s:.1f} s", flush=True)  # noqa: T201 - progress
+        for row in result[name]:
+            shown = {key: value for key, value in row.items() if key not in _RAW}
+            print(f"  {shown}", flush=True)  # noqa: T201
     keep_result("growth", result, dry=options.dry)
 
 
