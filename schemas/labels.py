@@ -6,6 +6,7 @@ and label sets whose labels are teams, are `schemas.routes`'.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ MAX_LABEL_CHARS = 200
 MAX_DESCRIPTION_CHARS = 2_000
 MAX_EXAMPLES = 200
 MAX_EXAMPLE_CHARS = 20_000
+_SHOWN_CHARS = 60
 _LABEL_KEYS = ("description", "examples", "threshold")
 
 
@@ -93,10 +95,18 @@ def _or_empty(value: object) -> object:
     return "" if value is None else value
 
 
+def shown(value: object) -> str:
+    """A value in a message: its beginning, however large it is and whatever it holds."""
+    bounded = reprlib.Repr()
+    bounded.maxlevel = 3
+    bounded.maxstring = bounded.maxlong = bounded.maxother = _SHOWN_CHARS
+    return bounded.repr(value)[:_SHOWN_CHARS]
+
+
 def label_text(value: object, what: str, most_chars: int, *, empty: bool = False) -> str:
     """`value` stripped, if it is text that may be kept. Raises LabelsError that says what is wrong with `what`."""
     if not isinstance(value, str):
-        raise LabelsError(f"{what} must be text, not {type(value).__name__}: {value!r:.60}")
+        raise LabelsError(f"{what} must be text, not {type(value).__name__}: {shown(value)}")
     text = value.strip()
     if not text and not empty:
         raise LabelsError(f"{what} is empty")
@@ -121,7 +131,7 @@ def _threshold(value: object, where: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise LabelsError(f"the threshold of {where} must be a number from 0 to 1, not {value!r:.60}")
+        raise LabelsError(f"the threshold of {where} must be a number from 0 to 1, not {shown(value)}")
     return float(value)
 
 

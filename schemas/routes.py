@@ -14,7 +14,7 @@ from typing import Any
 from schemas.condition_text import parse_condition
 from schemas.conditions import Condition, Facts
 from schemas.errors import ConditionError, LabelsError
-from schemas.labels import MAX_LABEL_CHARS, LabelSet, label_set, label_text
+from schemas.labels import MAX_LABEL_CHARS, LabelSet, label_set, label_text, shown
 from schemas.names import DEFAULT_ROUTE_SET, TRIAGE_TEAM
 from schemas.written_file import read_written
 
@@ -60,7 +60,7 @@ class RouteSet:
 
     @property
     def enabled(self) -> LabelSet:
-        """The teams that tickets are routed to; there may be none."""
+        """The teams that tickets are routed to; of what a file says there is one at least."""
         return self._without(self.disabled)
 
     @property
@@ -89,7 +89,7 @@ def route_set_of(value: object) -> RouteSet:
     if isinstance(value, Mapping) and "teams" in value:
         unknown = sorted(str(key) for key in set(value) - set(_KEYS))
         if unknown:
-            raise LabelsError(f"unknown key {unknown[0]!r}; known: {', '.join(_KEYS)}")
+            raise LabelsError(f"unknown key {unknown[0]!r:.60}; known: {', '.join(_KEYS)}")
         name, teams, rules = value.get("route_set", name), value["teams"], value.get("rules")
     elif isinstance(value, Mapping) and value and value.keys() <= set(_KEYS):
         raise LabelsError("has no teams; write teams: and below it each team with its description")
@@ -100,7 +100,9 @@ def route_set_of(value: object) -> RouteSet:
     if TRIAGE_TEAM in labels.names:
         raise LabelsError(f"{TRIAGE_TEAM!r} is where undecided tickets go; name the team otherwise")
     route_set = RouteSet(name, labels, disabled, _rules(rules, labels, disabled), unscored)
-    if route_set.enabled.labels and not route_set.scored.labels:
+    if not route_set.enabled.labels:
+        raise LabelsError("has enabled: false for every team; tickets need at least one to go to")
+    if not route_set.scored.labels:
         raise LabelsError("has by_model: false for every team; tickets that no rule gives away need at least one other")
     return route_set
 
@@ -167,7 +169,7 @@ def _rule(value: object, where: str, labels: LabelSet, disabled: frozenset[str])
         raise LabelsError(f"{where} gives tickets to {team!r}, which is no team of this file: {known}, {TRIAGE_TEAM}")
     when = value["when"]
     if not isinstance(when, str):
-        raise LabelsError(f"when of {where} must be a condition in text, not {type(when).__name__}: {when!r:.60}")
+        raise LabelsError(f"when of {where} must be a condition in text, not {type(when).__name__}: {shown(when)}")
     try:
         return Rule.of(when.strip(), team)
     except ConditionError as error:
