@@ -75,7 +75,7 @@ class Answered:
 
     def prepare(self, labels: LabelSet, template: str | None = None) -> PreparedLabels:  # noqa: ARG002 - as Classifier
         """The label set itself."""
-        return cast(PreparedLabels, labels)
+        return PreparedLabels(labels)
 
     def classify(self, jobs: Sequence[Job], on_progress: object = None) -> list[Result]:  # noqa: ARG002
         """Results of some kind."""

@@ -51,6 +51,10 @@ class Settings(BaseSettings):
     drain_timeout_s: float = Field(25.0, gt=0, description="Time a stopping worker gives its running batches.")
 
     model: str = Field("fenliu-e5", description="Model in production: name or name/version.")
+    memory_texts: int = Field(
+        10_000, ge=0, description="Texts whose results a worker remembers, in case they come again. 0: none."
+    )
+    memory_bytes: int = Field(16_777_216, ge=0, description="Most memory that these results may take.")
     provider: Literal["cpu"] = Field("cpu", description="Execution provider of ONNX Runtime.")
     routes_poll_s: float = Field(2.0, gt=0, le=5, description="Time between looks for a new route set version.")
     triage_threshold: float = Field(0.5, ge=0, le=1, description="Score below which a ticket goes to triage.")
@@ -160,9 +164,9 @@ class Settings(BaseSettings):
 
 
 def mask_url(url: str) -> str:
-    """`url` with its password replaced; query parameters named password too."""
-    masked = re.sub(r"(//[^/@:]*):[^@/]+@", rf"\1:{_MASK}@", url, count=1)
-    return re.sub(r"([?&]password=)[^&]+", rf"\1{_MASK}", masked)
+    """`url` with its password replaced, also one that should have been percent-encoded; those in its query too."""
+    masked = re.sub(r"(://[^/@:]*):.*@", rf"\1:{_MASK}@", url, count=1, flags=re.DOTALL)
+    return re.sub(r"([?&]\w*password=)[^&]*", rf"\1{_MASK}", masked, flags=re.IGNORECASE)
 
 
 def load_settings() -> Settings:

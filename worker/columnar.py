@@ -8,10 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+
+import orjson
 
 from schemas.errors import RowRefusedError
 
+_MAY_HOLD_NAN = frozenset(["jsonb", "double precision"])
 _JSON_TYPES = {"text": "json_array_elements_text", "jsonb": "json_array_elements"}
 
 
@@ -33,7 +37,7 @@ class Columns:
     def parameters(self, rows: Sequence[tuple[Any, ...]]) -> dict[str, str]:
         """The rows as parameters of a statement that reads from `table`.
 
-        Times are ISO 8601 strings. Raises RowRefusedError for NaN and infinity, which are no JSON.
+        Times are `datetime`s with a zone. Raises RowRefusedError for NaN and infinity, which are no JSON.
         """
         try:
             return {
@@ -51,6 +55,21 @@ def _array(name: str, type_: str) -> str:
 
 
 def _parameter(type_: str, values: Sequence[Any]) -> str:
-    array = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    array = _json(type_, values)
     # Numbers, booleans, times and nulls look the same in an array literal but for the brackets.
     return array if type_ in _JSON_TYPES else "{" + array[1:-1] + "}"
+
+
+def _json(type_: str, values: Sequence[Any]) -> str:
+    try:
+        array = orjson.dumps(values)
+    except TypeError:  # half of a surrogate pair, or an integer of over 64 bits
+        return _json_slowly(values)
+    # orjson writes NaN and infinity as null.
+    if type_ in _MAY_HOLD_NAN and b"null" in array:
+        return _json_slowly(values)
+    return array.decode()
+
+
+def _json_slowly(values: Sequence[Any]) -> str:
+    return json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=datetime.isoformat)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from schemas.messages import Entry, RawEntry
@@ -18,8 +17,7 @@ class Work(NamedTuple):
     own_model: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Draft:
+class Draft(NamedTuple):
     """What was read from `raw`: an entry, or why there is none.
 
     `tokens`: what it counts for in the model. `ids`: its text's tokens for the model in production, unless it names

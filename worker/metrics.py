@@ -74,6 +74,9 @@ class Metrics:
         rows = self._counter("fenliu_rows_written", "Rows inserted or updated.", "table")
         retries = self._counter("fenliu_retries", "Tries of a batch or a read that failed and are made again.", "part")
         self._texts = Counter("fenliu_model_texts", "Texts classified by a model.", registry=self.registry)
+        self._remembered = Counter(
+            "fenliu_remembered_texts", "Texts that came again: no model ran for them.", registry=self.registry
+        )
         # Finding a child by its labels costs more than counting. All of them from the start: a counter that appears
         # with its first event has no rate of it.
         self._batch_entries = {lane: batch_entries.labels(lane.value) for lane in Lane}
@@ -116,9 +119,10 @@ class Metrics:
         """So many entries go through the model together."""
         self._portion_entries[lane].observe(entries)
 
-    def classified(self, texts: int, seconds: float) -> None:
-        """So many of a portion have a result; the portion took so long."""
+    def classified(self, texts: int, remembered: int, seconds: float) -> None:
+        """A model ran for so many texts of a portion, and so many were remembered; the portion took so long."""
         self._texts.inc(texts)
+        self._remembered.inc(remembered)
         self.seconds[Phase.MODEL].observe(seconds)
 
     def retried(self, error: Exception) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from schemas.errors import Code
 from schemas.messages import Entry, RawEntry
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from worker.inference.scores import Vote
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """One task's result. `production`: whether its model is in production and may become current.
 
     `votes`: of a long text's windows, for those who get a reply; never stored.
@@ -45,13 +44,16 @@ class Assignment:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """Classified. `assignment` only for routing among a route set by a model in production."""
+class Done(NamedTuple):
+    """Classified. `assignment` only for routing among a route set by a model in production.
+
+    `remembered`: by `worker.memory`, and so not run.
+    """
 
     entry: Entry
     predictions: tuple[Prediction, ...]
     assignment: Assignment | None = None
+    remembered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

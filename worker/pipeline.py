@@ -6,20 +6,23 @@ Writes nothing and acknowledges nothing. Scores come from `worker.inference`, te
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from functools import partial
+from typing import NamedTuple, Protocol
 
 from schemas.conditions import Facts
 from schemas.errors import Code, ConditionError, EntryError, InferenceError, LabelsError, ModelError
+from schemas.labels import LabelSet
 from schemas.messages import Entry, RawEntry, decode, entry_time, identity_of
 from schemas.names import Stage, Task
 from schemas.routes import Rule, first_rule
 from schemas.settings import Settings
 from worker.draft import Draft, Work
-from worker.inference.classifier import Classifier, Job, Result, Scores
+from worker.inference.classifier import Classifier, Job, PreparedLabels, Result, Scores
 from worker.inference.tokenizer import IdArray
+from worker.memory import Memory
 from worker.outcome import Assignment, Dead, Done, Expired, Outcome, Prediction
 from worker.router import RouteSetVersion, decide, decide_by
 from worker.shelf import Shelf
@@ -37,8 +40,7 @@ class Routes(Protocol):
         """The current version of a route set, or None if there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
+class _Work(NamedTuple):
     """One entry that is ready for its model."""
 
     position: int
@@ -49,17 +51,35 @@ class _Work:
     rule: Rule | None = None
 
 
+@dataclass(slots=True)
+class _Looked:
+    """What has been looked up in one call, for many entries ask for the same."""
+
+    route_sets: dict[str, RouteSetVersion | None] = field(default_factory=dict)
+    prepared: dict[tuple[Classifier, int, str | None], PreparedLabels] = field(default_factory=dict)
+    """By the identity of the label set: working out its hash takes longer than all else that is done for an entry."""
+
+
 class Pipeline:
     """`classify_batch` of the design: pure but for the models and route sets that it reads."""
 
     def __init__(
-        self, shelf: Shelf, routes: Routes, settings: Settings, on_progress: Callable[[], None] = lambda: None
+        self,
+        shelf: Shelf,
+        routes: Routes,
+        settings: Settings,
+        on_progress: Callable[[], None] = lambda: None,
+        memory: Memory | None = None,
     ) -> None:
-        """`on_progress` is called now and then by the thread that classifies, while there is much to do."""
+        """`on_progress` is called now and then by the thread that classifies, while there is much to do.
+
+        `memory`: of what was classified before; without it, one as large as the settings say.
+        """
         self._shelf = shelf
         self._routes = routes
         self._settings = settings
         self._on_progress = on_progress
+        self._memory = Memory(settings.memory_texts, settings.memory_bytes) if memory is None else memory
 
     def __call__(self, entries: Sequence[RawEntry], now: datetime) -> list[Outcome]:
         """`read` and `classify` in one."""
@@ -68,12 +88,12 @@ class Pipeline:
     def read(self, entries: Sequence[RawEntry]) -> list[Draft]:
         """One draft for each entry, in order."""
         read = [self._decoded(raw) for raw in entries]
-        texts = {n: entry.text for n, entry in enumerate(read) if isinstance(entry, Entry) and entry.model is None}
+        texts = list(dict.fromkeys(entry.text for entry in read if isinstance(entry, Entry) and entry.model is None))
         try:
-            ids = dict(zip(texts, self._shelf.production.encode(list(texts.values())), strict=True))
+            ids = dict(zip(texts, self._shelf.production.encode(texts), strict=True))
         except InferenceError:
             ids = {}  # one of them breaks the tokenizer: `classify` finds out which
-        return [_draft(raw, entry, ids.get(n)) for n, (raw, entry) in enumerate(zip(entries, read, strict=True))]
+        return [_draft(raw, entry, ids) for raw, entry in zip(entries, read, strict=True)]
 
     def _decoded(self, raw: RawEntry) -> Entry | Dead:
         try:
@@ -90,7 +110,7 @@ class Pipeline:
         called_s = time.monotonic()
         outcomes: list[Outcome | None] = [None] * len(drafts)
         work: list[_Work] = []
-        route_sets: dict[str, RouteSetVersion | None] = {}
+        looked = _Looked()
         for position, draft in enumerate(drafts):
             if isinstance(draft.read, Dead):
                 outcomes[position] = draft.read
@@ -98,31 +118,30 @@ class Pipeline:
                 outcomes[position] = Expired(draft.read)
             else:
                 try:
-                    work.append(self._prepare(position, draft.read, draft.ids, route_sets))
+                    work.append(self._prepare(position, draft.read, draft.ids, looked))
                 except EntryError as error:
                     outcomes[position] = _dead(draft.raw, error)
-        by_model: dict[str, list[_Work]] = {}
+        by_model: dict[Classifier, list[_Work]] = {}
         for item in work:
-            by_model.setdefault(item.classifier.manifest.id, []).append(item)
-        for of_model in by_model.values():
+            by_model.setdefault(item.classifier, []).append(item)
+        for classifier, of_model in by_model.items():
             # Loading a model, preparing labels, or the model before this one may have taken its time.
             group = _in_time(of_model, now + timedelta(seconds=time.monotonic() - called_s), outcomes)
             if not group:
                 continue
             started = time.perf_counter()
-            results = _classified(group[0].classifier, group, self._on_progress)
-            infer_ms = (time.perf_counter() - started) * 1000 / len(group)
-            for item, result in zip(group, results, strict=True):
+            run = partial(_classified, classifier, on_progress=self._on_progress)
+            results, ran = self._memory.answers(classifier, [item.job for item in group], run)
+            ran_ms = (time.perf_counter() - started) * 1000 / max(1, sum(ran))
+            for item, result, did_run in zip(group, results, ran, strict=True):
                 outcomes[item.position] = (
                     _failed(drafts[item.position].raw, result)
                     if isinstance(result, InferenceError)
-                    else self._done(item, result, now, infer_ms)
+                    else self._done(item, result, now, ran_ms if did_run else None)
                 )
         return [outcome for outcome in outcomes if outcome is not None]
 
-    def _prepare(
-        self, position: int, entry: Entry, ids: IdArray | None, route_sets: dict[str, RouteSetVersion | None]
-    ) -> _Work:
+    def _prepare(self, position: int, entry: Entry, ids: IdArray | None, looked: _Looked) -> _Work:
         try:
             classifier = self._shelf.classifier(entry.model)
         except ModelError as error:
@@ -136,23 +155,30 @@ class Pipeline:
         if Task.ROUTING in entry.tasks:
             labels = entry.labels
             if labels is None:
-                routes = self._route_set(entry.route_set, route_sets)
+                routes = self._route_set(entry.route_set, looked.route_sets)
                 labels = routes.labels
                 # Who asks another model wants to know what that one says.
                 if routes.rules and classifier is self._shelf.production:
                     rule = first_rule(routes.rules, Facts(entry.source, entry.kind, entry.id, entry.text, entry.meta))
             if rule is None:
                 try:
-                    prepared = self._shelf.prepared(classifier, labels, entry.template)
-                except LabelsError as error:
+                    prepared = self._prepared(classifier, labels, entry.template, looked)
+                except (LabelsError, InferenceError) as error:  # the model may fail on a label as on any text
                     field = "labels" if routes is None else "route_set"
                     raise EntryError(Code.BAD_LABELS, field, str(error)) from error
         # Of a ticket that a rule decides and whose sentiment nobody wants, nothing is asked.
         job = Job(
-            entry.text, Task.SENTIMENT in entry.tasks, prepared, entry.multi_label, ids,
-            explain=entry.reply_to is not None,
-        )  # fmt: skip
+            entry.text, Task.SENTIMENT in entry.tasks, prepared, entry.multi_label, ids, entry.reply_to is not None
+        )
         return _Work(position, entry, classifier, job, routes, rule)
+
+    def _prepared(
+        self, classifier: Classifier, labels: LabelSet, template: str | None, looked: _Looked
+    ) -> PreparedLabels:
+        key = classifier, id(labels), template
+        if key not in looked.prepared:
+            looked.prepared[key] = self._shelf.prepared(classifier, labels, template)
+        return looked.prepared[key]
 
     def _route_set(self, name: str, known: dict[str, RouteSetVersion | None]) -> RouteSetVersion:
         if name not in known:
@@ -171,31 +197,34 @@ class Pipeline:
             )
         return routes
 
-    def _done(self, item: _Work, result: Result, now: datetime, infer_ms: float) -> Done:
+    def _done(self, item: _Work, result: Result, now: datetime, ran_ms: float | None) -> Done:
+        """`ran_ms`: its share of the model's time; None if the model did not run for it."""
         entry, manifest = item.entry, item.classifier.manifest
         production = item.classifier is self._shelf.production
         queue_ms = max(0.0, (now - entry_time(entry.entry_id)).total_seconds() * 1000)
-        ruled = Scores(item.rule.team, 1.0, {item.rule.team: 1.0}, Stage.RULE) if item.rule else None
-        by_task = {Task.SENTIMENT: result.sentiment, Task.ROUTING: ruled or result.routing}
-
-        def prediction(task: Task, scores: Scores) -> Prediction:
-            return Prediction(
-                task=task,
-                model=manifest.name,
-                model_version=manifest.version,
-                label=scores.label,
-                score=scores.score,
-                scores=scores.scores,
-                stage=scores.stage,
-                production=production,
-                queue_ms=queue_ms,
-                infer_ms=0.0 if scores is ruled else infer_ms,
-                route_set_version=item.routes.version if item.routes and task is Task.ROUTING else None,
-                votes=scores.votes,
-            )
-
-        predictions = tuple(prediction(task, scores) for task, scores in by_task.items() if scores is not None)
-        return Done(entry, predictions, self._assignment(item, result) if production else None)
+        infer_ms = ran_ms or 0.0
+        of_model = manifest.name, manifest.version
+        predictions: tuple[Prediction, ...] = ()
+        if (found := result.sentiment) is not None:
+            predictions = (
+                Prediction(
+                    Task.SENTIMENT, *of_model, found.label, found.score, found.scores, found.stage, production,
+                    queue_ms, infer_ms, None, found.votes,
+                ),
+            )  # fmt: skip
+        if item.rule is not None:
+            found, infer_ms = Scores(item.rule.team, 1.0, {item.rule.team: 1.0}, Stage.RULE), 0.0
+        else:
+            found = result.routing
+        if found is not None:
+            version = item.routes.version if item.routes else None
+            predictions += (
+                Prediction(
+                    Task.ROUTING, *of_model, found.label, found.score, found.scores, found.stage, production,
+                    queue_ms, infer_ms, version, found.votes,
+                ),
+            )  # fmt: skip
+        return Done(entry, predictions, self._assignment(item, result) if production else None, ran_ms is None)
 
     def _assignment(self, item: _Work, result: Result) -> Assignment | None:
         if item.rule is not None:
@@ -210,10 +239,11 @@ class Pipeline:
         )
 
 
-def _draft(raw: RawEntry, read: Entry | Dead, ids: IdArray | None) -> Draft:
+def _draft(raw: RawEntry, read: Entry | Dead, ids_of: Mapping[str, IdArray]) -> Draft:
     if isinstance(read, Dead):
         return Draft(raw, read, Work(), 0.0)
     work = Work(Task.ROUTING in read.tasks, read.labels is not None, read.model is not None)
+    ids = ids_of.get(read.text) if read.model is None else None
     tokens = len(read.text.encode()) / _BYTES_PER_TOKEN if ids is None else len(ids)
     return Draft(raw, read, work, _TOKENS_PER_ENTRY + tokens, ids)
 
@@ -234,16 +264,16 @@ def _in_time(work: Sequence[_Work], now: datetime, outcomes: list[Outcome | None
 
 
 def _classified(
-    classifier: Classifier, work: Sequence[_Work], on_progress: Callable[[], None]
+    classifier: Classifier, jobs: Sequence[Job], on_progress: Callable[[], None]
 ) -> list[Result | InferenceError]:
     """Results in order. When the model fails, halve until the text that breaks it stands by itself."""
     try:
-        return list(classifier.classify([item.job for item in work], on_progress))
+        return list(classifier.classify(jobs, on_progress))
     except InferenceError as error:
-        if len(work) == 1:
+        if len(jobs) == 1:
             return [error]
-        half = len(work) // 2
-        return _classified(classifier, work[:half], on_progress) + _classified(classifier, work[half:], on_progress)
+        half = len(jobs) // 2
+        return _classified(classifier, jobs[:half], on_progress) + _classified(classifier, jobs[half:], on_progress)
 
 
 def _dead(raw: RawEntry, error: EntryError) -> Dead:

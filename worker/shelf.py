@@ -50,8 +50,10 @@ class Shelf:
 
     def classifier(self, name: str | None) -> Classifier:
         """The model called `name` (or `name/version`); the one in production for None. Raises ModelError."""
+        if name is None:
+            return self.production
         manifest = self.production.manifest
-        if name is None or name in (manifest.name, manifest.id):
+        if name in (manifest.name, manifest.id):
             return self.production
         folder = find(name, self._homes)
         return self._others.get(str(folder), lambda: self._load(folder))

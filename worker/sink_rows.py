@@ -157,8 +157,7 @@ class Batch:
 
     def item_rows(self) -> list[Row]:
         """Rows of items. Every process sorts them alike, and so no two wait for each other."""
-        received_at = self.received_at.isoformat()
-        return [_item_row(identity, *self.items[identity], received_at) for identity in sorted(self.items)]
+        return [_item_row(identity, *self.items[identity], self.received_at) for identity in sorted(self.items)]
 
     def prediction_rows(self, current: set[PredictionOf]) -> list[Row]:
         """Rows of predictions; those in `current` are to be so."""
@@ -175,9 +174,8 @@ def stored(raw: RawEntry) -> bool:
     return raw.fields.get(b"store", b"").strip().lower() not in _NO
 
 
-def _item_row(identity: Identity, rank: tuple[bool, Order], outcome: Outcome, received_at: str) -> Row:
-    order = rank[1]
-    updated_at = order[0].isoformat()
+def _item_row(identity: Identity, rank: tuple[bool, Order], outcome: Outcome, received_at: datetime) -> Row:
+    updated_at, entry_ms, entry_seq = rank[1]
     if isinstance(outcome, Dead):
         kind = Kind.TICKET if outcome.raw.fields.get(b"kind") == Kind.TICKET.value.encode() else Kind.COMMENT
         lane = outcome.raw.lane
@@ -190,25 +188,25 @@ def _item_row(identity: Identity, rank: tuple[bool, Order], outcome: Outcome, re
             entry.text,
             guess(entry.text),
             ItemState.DONE if isinstance(outcome, Done) else ItemState.EXPIRED,
-            updated_at if entry.created_at == order[0] else entry.created_at.isoformat(),
+            entry.created_at,
             updated_at,
             received_at,
             dict(entry.meta),
             entry.entry_id,
         )
-    return (*identity, *values, order[1], order[2], lane)
+    return (*identity, *values, entry_ms, entry_seq, lane)
 
 
 def _prediction_row(
     name: PredictionOf, rank: tuple[bool, Order], done: Done, prediction: Prediction, current: bool
 ) -> Row:
-    entry, order = done.entry, rank[1]
-    updated_at = order[0].isoformat()
+    entry = done.entry
+    updated_at, entry_ms, entry_seq = rank[1]
     return (
         *name,
         prediction.label,
         prediction.score,
-        dict(prediction.scores),
+        prediction.scores,
         entry.route_set if prediction.route_set_version is not None else None,
         prediction.route_set_version,
         prediction.stage,
@@ -217,9 +215,9 @@ def _prediction_row(
         round(prediction.queue_ms, 3),
         round(prediction.infer_ms, 3),
         entry.entry_id,
-        order[1],
-        order[2],
-        updated_at if entry.created_at == order[0] else entry.created_at.isoformat(),
+        entry_ms,
+        entry_seq,
+        entry.created_at,
         updated_at,
         entry.lane,
     )

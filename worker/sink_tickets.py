@@ -80,8 +80,8 @@ def _row(identity: Identity, order: Order, done: Done, from_team: str | None) ->
         "entry_id": entry.entry_id,
         "entry_ms": order[1],
         "entry_seq": order[2],
-        "updated_at": order[0].isoformat(),
-        "item_created_at": entry.created_at.isoformat(),
+        "updated_at": order[0],
+        "item_created_at": entry.created_at,
     }
     announce = from_team != assignment.team
     return (

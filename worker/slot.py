@@ -194,9 +194,10 @@ class Slot:
         with self._held.in_model():
             outcomes = self._classify.classify(portion, datetime.now(UTC))
         took_s = time.perf_counter() - begun_s
-        done = [draft for draft, outcome in zip(portion, outcomes, strict=True) if isinstance(outcome, Done)]
-        self._pace.learn(done, took_s * 1000)
-        self._metrics.classified(len(done), took_s)
+        done = [(draft, outcome) for draft, outcome in zip(portion, outcomes, strict=True) if isinstance(outcome, Done)]
+        ran = [draft for draft, outcome in done if not outcome.remembered]
+        self._pace.learn(ran, took_s * 1000)
+        self._metrics.classified(len(ran), len(done) - len(ran), took_s)
         return outcomes
 
     def _overstays(self, hand: _Hand) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,7 +22,7 @@ def entry(item_id: str = "42", at_s: int = 0, seq: int = 0, kind: Kind = Kind.CO
         Lane.LIVE, f"{NOON_MS + at_s * 1000}-{seq}", item_id, f"text of {at_s}", "shop", kind, TASKS_OF_KIND[kind],
         created_at=at, updated_at=at,
     )  # fmt: skip
-    return replace(made, **more)
+    return made._replace(**more)
 
 
 def sentiment(label: str = "positive", version: str = "1", *, production: bool = True, **more: Any) -> Prediction:
@@ -31,7 +30,7 @@ def sentiment(label: str = "positive", version: str = "1", *, production: bool =
     made = Prediction(
         Task.SENTIMENT, "tiny", version, label, 0.9, {label: 0.9, "other": 0.1}, Stage.CLASSIFIER, production, 12.5, 3.0
     )
-    return replace(made, **more)
+    return made._replace(**more)
 
 
 def comment(

@@ -33,7 +33,7 @@ def unsure(item_id: str, said: str, score: float = 0.6, label: str = "positive",
     """A comment of which the model is not sure."""
     scores = {label: score, "negative" if label == "positive" else "positive": 1 - score}
     done = comment(item_id, at_s, text=said, **more)
-    return replace(done, predictions=(sentiment(label, score=score, scores=scores),))
+    return done._replace(predictions=(sentiment(label, score=score, scores=scores),))
 
 
 def sure(item_id: str, said: str, **more: Any) -> Done:
@@ -45,7 +45,7 @@ def in_triage(item_id: str, said: str, team: str = "billing", score: float = 0.4
     """A ticket that the model gave to nobody; it would rather have given it to `team`."""
     done = ticket(item_id, team=team, score=score, status=AssignmentStatus.TRIAGE, text=said, **more)
     assert done.assignment is not None
-    return replace(done, assignment=replace(done.assignment, team="triage"))
+    return done._replace(assignment=replace(done.assignment, team="triage"))
 
 
 def apply_teams(engine: Engine) -> None:

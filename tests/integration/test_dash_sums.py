@@ -6,7 +6,6 @@ import random
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -110,8 +109,7 @@ def some_outcome(rng: random.Random, number: int) -> Outcome:
 
 def _with_other_numbers(done: Done, rng: random.Random) -> Done:
     predictions = tuple(
-        replace(
-            each,
+        each._replace(
             score=rng.random(),
             queue_ms=rng.lognormvariate(4, 3),
             infer_ms=rng.choice((0.0, 0.05, 7.0, 1e7)),
@@ -119,7 +117,7 @@ def _with_other_numbers(done: Done, rng: random.Random) -> Done:
         )
         for each in done.predictions
     )
-    return replace(done, predictions=predictions)
+    return done._replace(predictions=predictions)
 
 
 # What people and jobs do to rows, as one statement each.

@@ -95,10 +95,10 @@ def test_the_newest_decision_on_the_text_that_was_judged_counts(engine: Engine, 
 def test_an_accepted_result_needs_no_label_and_a_rule_is_no_model(engine: Engine, settings: Settings) -> None:
     put_in_production(engine)
     sure, ruled = ticket("1", score=0.9), ticket("2", score=1.0)
-    ruled = replace(ruled, predictions=(replace(ruled.predictions[1], stage=Stage.RULE),))
+    ruled = ruled._replace(predictions=(ruled.predictions[1]._replace(stage=Stage.RULE),))
     unsure = ticket("3")
     scores = {"billing": 0.2, "other": 0.1}
-    unsure = replace(unsure, predictions=(replace(unsure.predictions[1], score=0.2, scores=scores),))
+    unsure = unsure._replace(predictions=(unsure.predictions[1]._replace(score=0.2, scores=scores),))
     Sink(engine).write([sure, ruled, unsure], NOW)
     review(engine, 1, [None] * 3, task="routing", predicted_label="billing")  # type: ignore[list-item]
     judged = reviewed.read(engine, Task.ROUTING, settings)["tiny", "1"]
@@ -159,7 +159,7 @@ def test_the_starter_set_is_measured_once_per_version(engine: Engine, settings: 
 def test_a_prediction_that_is_not_sure_is_not_covered(engine: Engine, settings: Settings) -> None:
     put_in_production(engine)
     done = [comment(str(n)) for n in (1, 2)]
-    unsure = replace(done[1], predictions=(sentiment(score=0.69),))
+    unsure = done[1]._replace(predictions=(sentiment(score=0.69),))
     Sink(engine).write([done[0], unsure], NOW)
     review(engine, 1, [GOOD, BAD])
     quality.evaluate(engine, settings, now=NOW)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -60,7 +60,7 @@ def _again(outcome: Outcome, rng: random.Random) -> Outcome:
     if not isinstance(outcome, Done) or rng.random() < 0.7:
         return outcome
     version = rng.choice("123")
-    return replace(outcome, predictions=tuple(replace(each, model_version=version) for each in outcome.predictions))
+    return outcome._replace(predictions=tuple(each._replace(model_version=version) for each in outcome.predictions))
 
 
 def expected(outcomes: Iterable[Outcome]) -> Final:

@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -115,7 +114,7 @@ def test_a_ticket_given_back_goes_where_its_newest_result_says(
 def test_what_a_rule_decided_is_given_back_to_the_rule(engine: Engine, store: Store, settings: Settings) -> None:
     done = ticket("T1", team="old", score=1.0)
     sentiment, routing = done.predictions
-    store(replace(done, predictions=(sentiment, replace(routing, stage=Stage.RULE))))
+    store(done._replace(predictions=(sentiment, routing._replace(stage=Stage.RULE))))
     tickets.assign(engine, "shop", "T1", "billing", by="li", why="x")
     moved = tickets.release(engine, "shop", "T1", settings, by="li", why="the rule was right")
     assert ("old", AssignmentStatus.AUTO) == (moved.team, moved.status)

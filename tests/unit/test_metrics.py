@@ -40,7 +40,7 @@ def test_a_batch_is_counted_from_the_inbox_to_its_end() -> None:
     metrics.batch(batch)
     metrics.portion(Lane.LIVE, 3)
     metrics.runs.ran(2, tokens=30, padding_tokens=10)
-    metrics.classified(2, 0.2)
+    metrics.classified(2, 1, 0.2)
     metrics.retried(DatabaseUnavailableError("away"))
     metrics.retried(InboxUnavailableError("away"))
     metrics.rows("items", 4)
@@ -54,6 +54,7 @@ def test_a_batch_is_counted_from_the_inbox_to_its_end() -> None:
     assert 3 == value("fenliu_portion_entries_sum", live)
     assert (1, 1) == (value("fenliu_redeliveries_total", live), value("fenliu_claims_total", live))
     assert (2, 0.2) == (value("fenliu_model_texts_total"), value("fenliu_phase_seconds_sum", {"phase": "model"}))
+    assert 1 == value("fenliu_remembered_texts_total")
     assert (30, 10) == (value("fenliu_model_tokens_total"), value("fenliu_model_padding_tokens_total"))
     assert (1, 2) == (value("fenliu_model_runs_total"), value("fenliu_model_sequences_total"))
     assert [1, 1] == [value("fenliu_retries_total", {"part": part}) for part in ("redis", "postgres")]

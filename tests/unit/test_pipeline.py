@@ -59,7 +59,7 @@ def sets() -> Sets:
 def pipeline(models_home: Home, sets: Sets) -> Pipeline:
     production = Classifier.load(models_home.path / "tiny" / "1", run_tokens=64)
     shelf = Shelf(production, [models_home.path], run_tokens=64)
-    return Pipeline(shelf, sets, Settings(triage_threshold=0.0))
+    return Pipeline(shelf, sets, Settings(triage_threshold=0.0, memory_texts=0))
 
 
 def _raw(n: int = 1, **fields: str) -> RawEntry:

@@ -19,7 +19,7 @@ from worker.inference.scores import Scores
 _SLOT = re.compile(r"\{label\}|\{description\}")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class PreparedLabels:
     """A label set as a model reads it; each way adds what it needs. Immutable; belongs to the scorer that made it."""
 

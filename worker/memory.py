@@ -1,0 +1,136 @@
+"""Results of texts that were asked about before: of one process, bounded, so that no text runs twice without need.
+
+A question is what decides a result: the loaded model, a hash of the text, and what is asked. Scores do not depend on
+batch-mates, and so what is remembered is what running would give. What is asked, and who runs it, is
+`worker.pipeline`'s.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
+from itertools import count
+from typing import Final, NamedTuple
+from weakref import WeakKeyDictionary
+
+from schemas.errors import InferenceError
+from worker.inference.classifier import Classifier, Job, Result
+
+Run = Callable[[Sequence[Job]], Sequence[Result | InferenceError]]
+
+HASH_BYTES: Final = 16
+"""Of BLAKE2b: texts come from anywhere, and nobody can make two that share it. The text itself is not kept."""
+
+_BYTES_OF_RESULT: Final = 600
+_BYTES_OF_SCORES: Final = 450
+_BYTES_OF_LABEL: Final = 80
+"""What Python takes for a question and its result, for the scores of a task or a window, and for each label in them."""
+
+
+class Question(NamedTuple):
+    """What decides a result. `model` and `labels` are numbers of objects that never change."""
+
+    text_hash: bytes
+    model: int
+    labels: int | None
+    sentiment: bool
+    multi_label: bool
+    explain: bool
+
+
+class Answers(NamedTuple):
+    """A result for each job, in order, and which of them were run for it."""
+
+    results: list[Result | InferenceError]
+    ran: list[bool]
+
+
+class Memory:
+    """The least recently asked goes first, when there are more than `most_texts` or they take over `most_bytes`.
+
+    Threads may share one. With 0 texts it remembers nothing, and every text runs as often as it comes.
+    """
+
+    def __init__(self, most_texts: int, most_bytes: int) -> None:
+        self._most_texts = most_texts
+        self._most_bytes = most_bytes
+        self._known: OrderedDict[Question, Result] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+        # Numbers and not the objects: what is remembered must not keep a model in memory.
+        self._numbers: WeakKeyDictionary[object, int] = WeakKeyDictionary()
+        self._next = count(1)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def answers(self, classifier: Classifier, jobs: Sequence[Job], run: Run) -> Answers:
+        """The result of each job, by `run` where it is not known; of equal jobs the first is run.
+
+        What failed is not remembered.
+        """
+        if not self._most_texts:
+            return Answers(list(run(jobs)), [True] * len(jobs))
+        model = self._number(classifier)
+        labels = {id(job.labels): self._number(job.labels) for job in jobs if job.labels is not None}
+        questions = [
+            Question(
+                blake2b(job.text.encode(), digest_size=HASH_BYTES).digest(),
+                model,
+                labels.get(id(job.labels)),
+                job.sentiment,
+                job.multi_label,
+                job.explain,
+            )
+            for job in jobs
+        ]
+        found = self._recall(questions)
+        first: dict[Question, int] = {}
+        for number, question in enumerate(questions):
+            if question not in found:
+                first.setdefault(question, number)
+        if first:
+            results = run([jobs[number] for number in first.values()])
+            found.update(zip(first, results, strict=True))
+            self._keep(zip(first, results, strict=True))
+        ran = set(first.values())
+        return Answers([found[question] for question in questions], [number in ran for number in range(len(jobs))])
+
+    def _number(self, of: object) -> int:
+        with self._lock:
+            known = self._numbers.get(of)
+            if known is None:
+                known = self._numbers[of] = next(self._next)
+            return known
+
+    def _recall(self, questions: Iterable[Question]) -> dict[Question, Result | InferenceError]:
+        with self._lock:
+            found: dict[Question, Result | InferenceError] = {}
+            for question in questions:
+                result = self._known.get(question)
+                if result is not None:
+                    found[question] = result
+                    self._known.move_to_end(question)
+            return found
+
+    def _keep(self, answered: Iterable[tuple[Question, Result | InferenceError]]) -> None:
+        with self._lock:
+            for question, result in answered:
+                if isinstance(result, InferenceError) or question in self._known:
+                    continue
+                self._known[question] = result
+                self._bytes += size_bytes(result)
+            while len(self._known) > self._most_texts or self._bytes > self._most_bytes:
+                self._bytes -= size_bytes(self._known.popitem(last=False)[1])
+
+
+def size_bytes(result: Result) -> int:
+    """About what a result and its question take in memory. Names of labels are not counted: others hold them, too."""
+    size = _BYTES_OF_RESULT
+    for scores in (result.sentiment, result.routing):
+        if scores is not None:
+            size += _BYTES_OF_SCORES + _BYTES_OF_LABEL * len(scores.scores)
+            size += sum(_BYTES_OF_SCORES + _BYTES_OF_LABEL * len(vote.scores) for vote in scores.votes)
+    return size
