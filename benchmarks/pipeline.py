@@ -5,8 +5,10 @@
 Both sides run the same model with as many threads as there are CPUs, one side at a time: while a slice goes through
 one, the other waits. The session alone is a process that gets the slice's texts at once, already in memory, in its
 best setting, tokenization included. The pipeline gets them through Redis and writes them to Postgres, on embedded
-servers in a folder of their own, by one worker that runs all along. All texts are distinct. Ratios are taken inside a
-slice, and told as quartiles; also by processor time, which other work on the machine disturbs less.
+servers in a folder of their own, by one worker that runs all along. All texts are distinct. Every batch's worth of
+them has the same lengths, so that all slots end a slice together: one that has nothing left while others work says
+something of short runs, not of long ones. Ratios are taken inside a slice, and told as quartiles; also by processor
+time, which other work on the machine disturbs less.
 
 With --shape the model has random weights of that shape, in INT8, and the result goes beside the other.
 
@@ -56,13 +58,21 @@ def main(arguments: Sequence[str] = ()) -> None:
     # None of the demo's texts, which the worker has seen by then.
     seen = len(sample_texts())
     texts = distinct_texts(seen + WARM_TEXTS + options.slices * options.texts)[seen:]
-    random.Random(3).shuffle(texts)  # noqa: S311 - so that slices are alike
     with scratch_stack() as stack:
         settings = stack.model_copy(update={"metrics_port": free_port()})
         if options.shape:
             settings = settings.model_copy(update={"model": write_random_model(settings, options.shape)})
-        result = measure(settings, texts[:WARM_TEXTS], texts[WARM_TEXTS:], options.slices, demo=not options.shape)
+        alike = dealt(texts[WARM_TEXTS:], settings.batch_entries)
+        result = measure(settings, texts[:WARM_TEXTS], alike, options.slices, demo=not options.shape)
     keep_result(f"pipeline_{options.shape}" if options.shape else "pipeline", result, dry=options.dry)
+
+
+def dealt(texts: Sequence[str], batch_entries: int) -> list[str]:
+    """The texts in another order: every `batch_entries` in a row have the same mix of lengths, at random places."""
+    ordered = sorted(texts, key=len)
+    batches = max(1, len(texts) // batch_entries)
+    chance = random.Random(3)  # noqa: S311 - the same order each time
+    return [text for number in range(batches) for text in chance.sample(own := ordered[number::batches], len(own))]
 
 
 def measure(

@@ -26,7 +26,7 @@ SHAPES = {
     "4x312": Shape("4x312", 4, 312, 12, 1200),
 }
 MAX_TOKENS = 256
-CALIBRATION_TEXTS = 24
+CALIBRATION_TEXTS, CALIBRATION_TOKENS = 8, 48
 
 
 def write_random_model(settings: Settings, shape_name: str) -> str:
@@ -36,7 +36,7 @@ def write_random_model(settings: Settings, shape_name: str) -> str:
     tokenizer = TextTokenizer.load(tokenizer_file)
     plain = SHAPES[shape_name]
     shape = Shape(plain.name, plain.layers, plain.hidden, plain.heads, plain.ffn, vocabulary)
-    feeds = [feed(ids[:MAX_TOKENS]) for ids in tokenizer.encode(sample_texts()[:CALIBRATION_TEXTS])]
+    feeds = [feed(ids[:CALIBRATION_TOKENS]) for ids in tokenizer.encode(sample_texts()[:CALIBRATION_TEXTS])]
     # Rounding that makes up for its errors takes minutes and changes no speed.
     graph = quantize(encoder(shape), Quantization(compensate=False), feeds)
     name, version = f"random-{shape_name}", "1"

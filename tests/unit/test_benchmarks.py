@@ -15,6 +15,7 @@ from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.machine import header, quartiles
 from benchmarks.pages import growth, limits
 from benchmarks.pages.targets import targets
+from benchmarks.pipeline import dealt
 from benchmarks.texts import distinct_texts
 
 
@@ -95,6 +96,15 @@ def test_texts_to_measure_with_are_as_many_as_asked_for_and_distinct() -> None:
     texts = distinct_texts(30_000)
     assert 30_000 == len(texts) == len(set(texts))
     assert texts[:5_000] == distinct_texts(5_000)
+
+
+def test_batches_that_are_measured_are_alike() -> None:
+    # Given texts, when they are dealt to batches, then none is lost and no batch is longer than another
+    texts = distinct_texts(1_024)
+    found = dealt(texts, 256)
+    assert sorted(texts) == sorted(found)
+    sizes = [sum(map(len, found[start : start + 256])) for start in range(0, 1_024, 256)]
+    assert max(sizes) < 1.1 * min(sizes)
 
 
 def test_quartiles_of_one_value_are_that_value() -> None:
