@@ -55,7 +55,9 @@ class Settings(BaseSettings):
         10_000, ge=0, description="Texts whose results a worker remembers, in case they come again. 0: none."
     )
     memory_bytes: int = Field(16_777_216, ge=0, description="Most memory that these results may take.")
-    provider: Literal["cpu"] = Field("cpu", description="Execution provider of ONNX Runtime.")
+    provider: Literal["cpu", "openvino"] = Field(
+        "cpu", description="Execution provider of ONNX Runtime. openvino needs the package onnxruntime-openvino."
+    )
     routes_poll_s: float = Field(2.0, gt=0, le=5, description="Time between looks for a new route set version.")
     triage_threshold: float = Field(0.5, ge=0, le=1, description="Score below which a ticket goes to triage.")
     triage_margin: float = Field(0.0, ge=0, le=1, description="Lead over the next team below which it goes to triage.")

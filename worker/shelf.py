@@ -16,6 +16,7 @@ from schemas.labels import LabelSet
 from schemas.settings import Settings
 from worker.inference.classifier import Classifier, PreparedLabels
 from worker.inference.folder import find, model_homes
+from worker.inference.providers import CPU
 from worker.inference.run_tally import RunTally
 
 K = TypeVar("K", bound=Hashable)
@@ -29,12 +30,18 @@ class Shelf:
     """Loaded classifiers by name, least recently used ones dropped. Thread-safe."""
 
     def __init__(
-        self, production: Classifier, homes: Sequence[Path], run_tokens: int, tally: RunTally | None = None
+        self,
+        production: Classifier,
+        homes: Sequence[Path],
+        run_tokens: int,
+        tally: RunTally | None = None,
+        provider: str = CPU,
     ) -> None:
         self.production = production
         self._homes = homes
         self._run_tokens = run_tokens
         self._tally = tally
+        self._provider = provider
         self._others: _Recent[str, Classifier] = _Recent(MOST_OTHER_MODELS)
         self._prepared: _Recent[tuple[str, LabelSet, str | None], PreparedLabels] = _Recent(MOST_PREPARED_LABEL_SETS)
 
@@ -45,8 +52,9 @@ class Shelf:
         Raises ModelError with the reason if it may not be loaded.
         """
         homes = model_homes(settings.models_home)
-        production = Classifier.load(find(settings.model, homes), run_tokens=settings.run_tokens, tally=tally)
-        return cls(production, homes, settings.run_tokens, tally)
+        folder, provider = find(settings.model, homes), settings.provider
+        production = Classifier.load(folder, run_tokens=settings.run_tokens, tally=tally, provider=provider)
+        return cls(production, homes, settings.run_tokens, tally, provider)
 
     def classifier(self, name: str | None) -> Classifier:
         """The model called `name` (or `name/version`); the one in production for None. Raises ModelError."""
@@ -59,7 +67,7 @@ class Shelf:
         return self._others.get(str(folder), lambda: self._load(folder))
 
     def _load(self, folder: Path) -> Classifier:
-        return Classifier.load(folder, run_tokens=self._run_tokens, tally=self._tally)
+        return Classifier.load(folder, run_tokens=self._run_tokens, tally=self._tally, provider=self._provider)
 
     def prepared(self, classifier: Classifier, labels: LabelSet, template: str | None) -> PreparedLabels:
         """`labels` as `classifier` reads them, computed once."""

@@ -120,7 +120,9 @@ def _load(settings: Settings, model: str | None, task: Task) -> Classifier:
     from worker.inference.folder import find, model_homes
 
     folder = find(model or settings.model, model_homes(settings.models_home))
-    classifier = Classifier.load(folder, run_tokens=settings.run_tokens, threads=cpu_quota())
+    classifier = Classifier.load(
+        folder, run_tokens=settings.run_tokens, threads=cpu_quota(), provider=settings.provider
+    )
     if task not in classifier.manifest.tasks:
         tasks = ", ".join(classifier.manifest.tasks)
         raise ModelError(f"{classifier.manifest.id} does not do {task.value}; it does {tasks}")

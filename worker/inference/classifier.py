@@ -23,6 +23,7 @@ from worker.inference.engine import LOGITS
 from worker.inference.folder import check, parts
 from worker.inference.model import Model
 from worker.inference.pair import PairScorer
+from worker.inference.providers import CPU
 from worker.inference.run_tally import RunTally
 from worker.inference.scores import Scores, ranked
 from worker.inference.sentiment import probabilities
@@ -68,23 +69,23 @@ class Classifier:
         self._scorer = scorer
 
     @classmethod
-    def load(cls, folder: Path, *, run_tokens: int, threads: int = 1, tally: RunTally | None = None) -> Classifier:
+    def load(
+        cls, folder: Path, *, run_tokens: int, threads: int = 1, tally: RunTally | None = None, provider: str = CPU
+    ) -> Classifier:
         """The model of a folder that passes every check of `folder.check`. Raises ModelError with the reason.
 
         `run_tokens`: padded tokens in one run. `threads`: of one run; slots beside it bring their own thread each.
-        `tally` counts the runs.
+        `tally` counts the runs. `provider` is one of `worker.inference.providers`.
         """
         manifest = check(folder)
+        load = partial(Model.load, run_tokens=run_tokens, threads=threads, tally=tally, provider=provider)
         try:
-            return cls._load(folder, manifest, run_tokens, threads, tally)
+            return cls._load(folder, manifest, load)
         except InferenceError as error:  # every part is tried once as it is loaded
             raise ModelError(f"{manifest.id}: cannot classify anything: {error}") from error
 
     @classmethod
-    def _load(
-        cls, folder: Path, manifest: Manifest, run_tokens: int, threads: int, tally: RunTally | None
-    ) -> Classifier:
-        load = partial(Model.load, run_tokens=run_tokens, threads=threads, tally=tally)
+    def _load(cls, folder: Path, manifest: Manifest, load: Callable[[Path, Manifest], Model]) -> Classifier:
         if manifest.cascade:
             return cls._load_cascade(folder, manifest, manifest.cascade, load)
         model = load(folder, manifest)

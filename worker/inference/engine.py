@@ -18,6 +18,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
 from schemas.errors import InferenceError, ModelError
+from worker.inference.providers import CPU, execution_providers
 from worker.inference.run_tally import RunTally
 from worker.inference.tokenizer import IdArray
 
@@ -53,14 +54,23 @@ class Engine:
     """`outputs` names what `run` gives: `embedding` [N, H], `logits` [N, labels], or both."""
 
     def __init__(
-        self, path: Path, *, run_tokens: int, threads: int = 1, pad_id: int = 0, tally: RunTally | None = None
+        self,
+        path: Path,
+        *,
+        run_tokens: int,
+        threads: int = 1,
+        pad_id: int = 0,
+        tally: RunTally | None = None,
+        provider: str = CPU,
     ) -> None:
-        """`tally` counts the runs.
+        """`tally` counts the runs; `provider` is one of `worker.inference.providers`.
 
-        Raises ModelError if ONNX Runtime refuses the file or its inputs or outputs are not as expected.
+        Raises ModelError if ONNX Runtime refuses the file, lacks the provider, or inputs or outputs are not as
+        expected.
         """
+        providers = execution_providers(provider, threads)
         try:
-            self._session = onnxruntime.InferenceSession(path, _options(threads), providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(path, _options(threads), providers=providers)
         except (*_ERRORS, ValueError, RuntimeError) as error:  # ValueError: names in the graph that are not UTF-8
             raise ModelError(f"{path}: ONNX Runtime refuses it: {error}") from error
         _give_back_memory()
@@ -78,6 +88,7 @@ class Engine:
         self._types = {name: _INTEGERS[kind] for name, kind in inputs.items()}
         self._run_tokens = run_tokens
         self._pad_id = pad_id
+        self._by = "" if provider == CPU else f" with FENLIU_PROVIDER={provider}"
         self._tally = tally or RunTally()
 
     def run(self, sequences: Sequence[IdArray], first_tokens: Sequence[int] | None = None) -> dict[str, Rows]:
@@ -115,7 +126,7 @@ class Engine:
                 list(self.outputs), {name: values for name, values in feed.items() if name in self._types}
             )
         except _ERRORS as error:
-            raise InferenceError(f"ONNX Runtime failed on {ids.shape[0]} x {length} tokens: {error}") from error
+            raise InferenceError(f"ONNX Runtime failed{self._by} on {len(ids)} x {length} tokens: {error}") from error
         for name, values in zip(self.outputs, rows, strict=True):
             if values.ndim != 2 or len(values) != len(sequences):
                 raise InferenceError(

@@ -14,6 +14,7 @@ import numpy as np
 from schemas.errors import ModelError
 from schemas.manifest import MODEL_FILE, TOKENIZER_FILE, LongText, Manifest, ModelKind
 from worker.inference.engine import EMBEDDING, LOGITS, Engine, Rows
+from worker.inference.providers import CPU
 from worker.inference.run_tally import RunTally
 from worker.inference.scores import Array, joined, normalized
 from worker.inference.tokenizer import IdArray, TextTokenizer
@@ -61,12 +62,24 @@ class Model:
 
     @classmethod
     def load(
-        cls, folder: Path, manifest: Manifest, *, run_tokens: int, threads: int, tally: RunTally | None = None
+        cls,
+        folder: Path,
+        manifest: Manifest,
+        *,
+        run_tokens: int,
+        threads: int,
+        tally: RunTally | None = None,
+        provider: str = CPU,
     ) -> Model:
         """The model of a folder whose `manifest` has passed `folder.check`. Raises ModelError with the reason."""
         tokenizer = TextTokenizer.load(folder / TOKENIZER_FILE)
         engine = Engine(
-            folder / MODEL_FILE, run_tokens=run_tokens, threads=threads, pad_id=tokenizer.pad_id, tally=tally
+            folder / MODEL_FILE,
+            run_tokens=run_tokens,
+            threads=threads,
+            pad_id=tokenizer.pad_id,
+            tally=tally,
+            provider=provider,
         )
         return cls(manifest, tokenizer, engine)
 

@@ -1,6 +1,7 @@
 """Runs of like length: everything runs once, within the budget, and comes back in its place."""
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -127,3 +128,13 @@ def test_a_graph_that_gives_something_else_is_a_model_error(graph_file):
     graph.graph.output.add().CopyFrom(onnx.helper.make_tensor_value_info("mean", onnx.TensorProto.FLOAT, ["B", WIDTH]))
     with pytest.raises(ModelError, match="neither 'embedding' nor 'logits'"):
         Engine(graph_file(graph), run_tokens=64)
+
+
+def test_a_provider_that_is_not_installed_is_refused_with_the_package_that_has_it() -> None:
+    with pytest.raises(ModelError, match=r"FENLIU_PROVIDER is 'openvino'.*put onnxruntime-openvino in the place of"):
+        Engine(Path("model.onnx"), run_tokens=64, provider="openvino")
+
+
+def test_a_provider_that_nobody_knows_is_refused_with_those_that_are_known() -> None:
+    with pytest.raises(ModelError, match=r"FENLIU_PROVIDER is 'abacus'; known: cpu, openvino"):
+        Engine(Path("model.onnx"), run_tokens=64, provider="abacus")
