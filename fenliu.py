@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from schemas.errors import FenliuError
+from schemas.printable import printable
 
 _OURS = ("schemas", "producers", "worker", "training", "dashboard")
 
@@ -140,7 +141,7 @@ def main() -> None:
 
 def _fail(message: str) -> None:
     sys.stdout.flush()
-    print(f"error: {message}", file=sys.stderr)  # noqa: T201 - the one place that reports errors
+    print(f"error: {printable(message, keep=chr(10))}", file=sys.stderr)  # noqa: T201 - the one place that reports errors
     sys.exit(1)
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import MutableMapping
+from typing import Any
 
 import structlog
 
+from schemas.printable import printable, printable_json
 from schemas.settings import Settings
 
 
@@ -21,9 +24,9 @@ def configure_logging(settings: Settings) -> None:
         structlog.processors.StackInfoRenderer(),
     ]
     last: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [_one_line, structlog.dev.ConsoleRenderer()]
         if console
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False), _plain]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -41,6 +44,17 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level)
+
+
+def _one_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """What others have written forges no line and moves no cursor. The renderer sees to values, but not to messages."""
+    event["event"] = printable(str(event.get("event", "")))
+    return event
+
+
+def _plain(_logger: Any, _method: str, line: Any) -> str:
+    """The last step: `line` is JSON already."""
+    return printable_json(line)
 
 
 def is_console(settings: Settings) -> bool:

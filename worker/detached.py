@@ -24,7 +24,7 @@ def start_detached(home: Path, arguments: Sequence[str], environment: Mapping[st
     included, stops it again.
     """
     log = home / "logs" / "up.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with log.open("wb") as output:
         child = subprocess.Popen(  # noqa: S603 - ourselves
             [sys.executable, "-m", "fenliu", "up", *arguments],

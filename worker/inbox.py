@@ -26,6 +26,10 @@ log = structlog.get_logger(__name__)
 FREE_NOW_IDLE_MS: Final = 2**31
 """Idle time given to released entries: over every claim_idle_s, so that anyone may claim them at once."""
 
+READ_BYTES: Final = 8 * 1024 * 1024
+"""About what one read is meant to bring: many times a batch of usual entries, and a hundred of the largest allowed."""
+_FIRST_BITE: Final = 32
+
 # Checking and deleting in one step: a consumer that reads in between would lose its pending entries.
 _DROP_CONSUMERS = """
 local dropped = 0
@@ -95,6 +99,7 @@ class Inbox:
         self._lanes = {key.encode(): lane for lane, key in keys.inboxes.items()}
         self.consumer = consumer
         self._drop_script: Any = client.register_script(_DROP_CONSUMERS)
+        self._bite = _FIRST_BITE
 
     def ensure_groups(self) -> None:
         """Create streams and groups that are not there, at id 0 so that nothing already added is skipped."""
@@ -121,18 +126,20 @@ class Inbox:
         return [Stale(row["message_id"].decode(), row["times_delivered"]) for row in found]
 
     def claim(self, lane: Lane, stale: Sequence[Stale], idle_s: float) -> list[RawEntry]:
-        """Take over those of `stale` that are still idle. Counts as a delivery of each."""
-        deliveries = {entry.entry_id: entry.deliveries + 1 for entry in stale}
+        """Take over those of `stale` that are still idle, or only the first. Counts as a delivery of each."""
+        deliveries = {entry.entry_id: entry.deliveries + 1 for entry in stale[: self._bite]}
         answer = self._grouped(
             lambda: self._client.xclaim(
                 self._keys.inbox(lane), GROUP, self.consumer, int(idle_s * 1000), list(deliveries)
             )
         )
-        return [
-            RawEntry(lane, entry_id.decode(), fields, deliveries[entry_id.decode()])
-            for entry_id, fields in answer
-            if entry_id is not None
-        ]
+        return self._sized(
+            [
+                RawEntry(lane, entry_id.decode(), fields, deliveries[entry_id.decode()])
+                for entry_id, fields in answer
+                if entry_id is not None
+            ]
+        )
 
     def refresh(self, entries: Iterable[RawEntry]) -> None:
         """Say that these are being worked on: their idle time starts again; no delivery is counted."""
@@ -181,15 +188,31 @@ class Inbox:
         return sum(self._grouped(partial(self._drop_script, [key], arguments)) for key in self._keys.inboxes.values())
 
     def _read(self, streams: dict[str, str], count: int, block_ms: int | None) -> list[RawEntry]:
+        count = min(count, self._bite)
         answer = self._grouped(
             lambda: self._client.xreadgroup(GROUP, self.consumer, streams, count=count, block=block_ms)
         )
         pairs = answer.items() if isinstance(answer, dict) else answer or ()
-        return [
-            RawEntry(self._lanes[key], entry_id.decode(), fields or {})
-            for key, entries in pairs
-            for entry_id, fields in _flat(entries)
-        ]
+        return self._sized(
+            [
+                RawEntry(self._lanes[key], entry_id.decode(), fields or {})
+                for key, entries in pairs
+                for entry_id, fields in _flat(entries)
+            ]
+        )
+
+    def _sized(self, entries: list[RawEntry]) -> list[RawEntry]:
+        """`entries`, after having learnt from them how many the next read may ask for.
+
+        Redis counts entries and not bytes, and its writers may put 512 MB into a field. So reads begin small, grow
+        while what comes is small, and shrink to what READ_BYTES hold.
+        """
+        size_bytes = sum(sum(map(len, entry.fields.values())) for entry in entries)
+        if size_bytes > READ_BYTES:
+            self._bite = max(1, len(entries) * READ_BYTES // size_bytes)
+        elif len(entries) >= self._bite and 2 * size_bytes <= READ_BYTES:
+            self._bite *= 2
+        return entries
 
     def _xclaim_justid(self, lane: Lane, ids: list[str], **options: int) -> None:
         self._grouped(

@@ -80,7 +80,7 @@ class RedisServer:
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the process; it does not answer yet. Raises SetupError."""
-        self._data.mkdir(parents=True, exist_ok=True)
+        self._data.mkdir(mode=0o700, parents=True, exist_ok=True)  # the append-only file holds texts
         self._socket.unlink(missing_ok=True)
         options = {
             "port": "0",

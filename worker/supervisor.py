@@ -59,7 +59,7 @@ class Supervisor:
         Raises SetupError when a supervisor lives here already, or something cannot be started; what was started
         is stopped then.
         """
-        run_folder(self._home).mkdir(parents=True, exist_ok=True)
+        run_folder(self._home).mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(self._home), self._signals():
             stop_leftovers(self._home, self._say)
             try:

@@ -12,15 +12,16 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from schemas.database import make_engine
 from schemas.errors import Code, DeadLetterError, FenliuError
 from schemas.names import Lane
+from schemas.printable import printable_json
 from schemas.raw import raw_from_json, raw_to_json
 from schemas.settings import load_settings
 from schemas.stack import connected
 from worker import inbox
+from worker.cli.cells import cell
 from worker.cli.since import since_time
 from worker.desk import dead_letters, replays
 from worker.desk.dead_letters import MOST_SEARCHED, DeadLetter, Filter, LetterState
@@ -68,7 +69,7 @@ def list_(
         typer.echo(f"the text was looked for in the newest {MOST_SEARCHED} alone: narrow the rest", err=True)
     if as_json:
         for letter in found.letters:
-            typer.echo(json.dumps(_as_json(letter), ensure_ascii=False))
+            typer.echo(printable_json(json.dumps(_as_json(letter), ensure_ascii=False)))
         return
     if not found.letters:
         typer.echo("no dead letters")
@@ -78,7 +79,7 @@ def list_(
         whose = f"{letter.source}/{letter.item_id}" if letter.item_id is not None else f"entry {letter.entry_id}"
         sent_back = " (sent back)" if letter.replayed_at else ""
         cells = str(letter.id), f"{letter.created_at:%F %T}Z", whose, letter.code + sent_back, letter.message
-        table.add_row(*map(Text, cells))
+        table.add_row(*map(cell, cells))
     Console().print(table)
     counts = dead_letters.count(engine, which)
     typer.echo(f"{sum(counts.values())} in all: " + ", ".join(f"{many} {name}" for name, many in counts.items()))

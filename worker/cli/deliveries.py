@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 from sqlalchemy import Engine
 
 from schemas.database import make_engine, translated
@@ -18,6 +17,7 @@ from schemas.errors import PermanentError
 from schemas.names import DeliveryState
 from schemas.settings import load_settings
 from schemas.stack import connected
+from worker.cli.cells import cell
 from worker.desk import deliveries
 from worker.desk.deliveries import Delivery, Filter
 
@@ -46,7 +46,7 @@ def list_(
     if found:
         table = Table("id", "when", "item", "team", "to", "state", "attempts", "last answer")
         for delivery in found:
-            table.add_row(*map(Text, _cells(delivery)))
+            table.add_row(*map(cell, _cells(delivery)))
         Console().print(table)
     with translated(), engine.connect() as connection:
         behind = deliveries.backlog(connection)

@@ -11,13 +11,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from schemas.database import make_engine
 from schemas.errors import PermanentError
 from schemas.settings import load_settings
 from schemas.stack import connected
 from worker import inbox
+from worker.cli.cells import cell
 from worker.cli.row_json import row_json
 from worker.desk import items
 from worker.desk.items import ItemView
@@ -95,7 +95,7 @@ def _print_table(title: str, rows: list[Mapping[str, Any]], columns: tuple[str, 
         return
     table = Table(*columns, title=title, title_justify="left")
     for row in rows:
-        table.add_row(*(Text(_cell(row[column])) for column in columns))
+        table.add_row(*(cell(_cell(row[column])) for column in columns))
     Console().print(table)
 
 

@@ -11,11 +11,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from schemas.database import make_engine
 from schemas.settings import load_settings
 from schemas.stack import connected
+from worker.cli.cells import cell
 from worker.desk import keys
 from worker.desk.keys import ApiKey, Scope
 
@@ -87,7 +87,7 @@ def list_(
             _day(key.expires_at),
             _day(key.last_used_at),
         )
-        table.add_row(*map(Text, cells))
+        table.add_row(*map(cell, cells))
     Console().print(table)
 
 

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from schemas.errors import ModelError
 from schemas.manifest import CARD_FILE, Manifest
 from schemas.settings import load_settings
 from worker.cli.cascade import cascade
+from worker.cli.cells import cell
 from worker.inference.folder import Listed, check, find, list_models, model_homes, size_bytes
 
 app = typer.Typer(no_args_is_help=True, help="List, show and import models.")
@@ -63,7 +63,7 @@ def show(
         return
     table = Table.grid(padding=(0, 2))
     for field, value in shown.items():
-        table.add_row(Text(field, style="bold"), Text(_readable(value)))
+        table.add_row(cell(field, style="bold"), cell(_readable(value)))
     Console().print(table)
 
 
@@ -94,12 +94,12 @@ def _table(listed: list[Listed], production: Path | None) -> Table:
     for model in listed:
         mark = "*" if model.folder == production else ""
         if model.manifest is None:
-            table.add_row(mark, model.id, "", "", "", Text(model.problem, style="red"))
+            table.add_row(mark, model.id, "", "", "", cell(model.problem, style="red"))
             continue
         manifest: Manifest = model.manifest
         size = f"{size_bytes(model.folder, manifest) / 1e6:.0f} MB"
-        measured = Text("\n".join(_accuracies(manifest.metrics)) or "-")
-        table.add_row(mark, model.id, ", ".join(manifest.tasks), size, Text(manifest.licence), measured)
+        measured = cell("\n".join(_accuracies(manifest.metrics)) or "-")
+        table.add_row(mark, model.id, ", ".join(manifest.tasks), size, cell(manifest.licence), measured)
     return table
 
 

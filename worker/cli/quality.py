@@ -17,6 +17,7 @@ from schemas.errors import ModelError, PermanentError
 from schemas.names import Task
 from schemas.settings import Settings, cpu_quota, load_settings
 from schemas.stack import connected
+from worker.cli.cells import cell
 from worker.cli.row_json import row_json
 from worker.desk import alerts as desk_alerts
 from worker.desk import evaluations, quality, starter
@@ -113,7 +114,9 @@ def _measure_starter(engine: Engine, settings: Settings, production: quality.Pro
 
     try:
         folder = find(f"{production.model}/{production.version}", model_homes(settings.models_home))
-        classifier = Classifier.load(folder, run_tokens=settings.run_tokens, threads=cpu_quota())
+        classifier = Classifier.load(
+            folder, run_tokens=settings.run_tokens, threads=cpu_quota(), provider=settings.provider
+        )
     except ModelError as error:
         typer.echo(f"the starter set is not measured: {error}", err=True)
         return
@@ -133,7 +136,8 @@ def _print(found: Sequence[Evaluation]) -> None:
         for each in measured:
             made, interval = each.metrics, each.metrics["accuracy"]
             table.add_row(
-                each.task, f"{each.model}/{each.model_version}", each.data, str(each.items), f"{each.accuracy:.3f}",
+                each.task, cell(f"{each.model}/{each.model_version}"), cell(each.data), str(each.items),
+                f"{each.accuracy:.3f}",
                 f"{interval['low']:.3f}-{interval['high']:.3f}", f"{each.macro_f1:.3f}",
                 f"{made['calibration_error']:.3f}", f"{made['covered']['value']:.2f}",
             )  # fmt: skip

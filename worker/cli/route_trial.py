@@ -13,12 +13,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
-from rich.text import Text
 
 from schemas.database import make_engine
 from schemas.routes import RouteSet, read_routes_file
 from schemas.settings import Settings, cpu_quota, load_settings
 from schemas.stack import connected
+from worker.cli.cells import cell
 from worker.cli.since import since_time
 from worker.desk.past_tickets import PastTicket, Which, read_past
 from worker.desk.route_trial import Trial, Tried, try_out
@@ -63,7 +63,9 @@ def _run(route_set: RouteSet, past: list[PastTicket], settings: Settings, model:
     from worker.inference.folder import find, model_homes
 
     folder = find(model or settings.model, model_homes(settings.models_home))
-    classifier = Classifier.load(folder, run_tokens=settings.run_tokens, threads=cpu_quota())
+    classifier = Classifier.load(
+        folder, run_tokens=settings.run_tokens, threads=cpu_quota(), provider=settings.provider
+    )
     with _display(len(past)) as show:
         return try_out(route_set, past, classifier, settings, show), classifier.manifest.id
 
@@ -130,19 +132,19 @@ def _print(file: Path, route_set: RouteSet, past: list[PastTicket], trial: Trial
     console = Console()
     teams = Table("team", "before", "after")
     for team, (before, after) in trial.teams.items():
-        teams.add_row(Text(team), str(before), str(after))
+        teams.add_row(cell(team), str(before), str(after))
     console.print(teams)
     if trial.moves:
         moves = Table("from", "to", "tickets")
         for (old, new), count in list(trial.moves.items())[:_SHOWN_MOVES]:
-            moves.add_row(Text(old), Text(new), str(count))
+            moves.add_row(cell(old), cell(new), str(count))
         console.print(moves)
         examples = Table("ticket", "text", "from", "score", "to", "score")
         for each in trial.examples:
             ticket = f"{each.past.facts.source}/{each.past.facts.id}"
             by = "rule" if each.rule else f"{each.now.score:.2f}"
             cells = ticket, _short(each), each.past.team, f"{each.past.score:.2f}", each.now.team, by
-            examples.add_row(*map(Text, cells))
+            examples.add_row(*map(cell, cells))
         console.print(examples)
 
 

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 from sqlalchemy import Engine
 
 from schemas.database import make_engine
@@ -22,6 +21,7 @@ from schemas.settings import load_settings
 from schemas.stack import connected
 from worker import routes
 from worker.cli import route_trial
+from worker.cli.cells import cell
 from worker.routes import Applied, Change, ChangeKind, StoredVersion
 
 app = typer.Typer(help="Route sets: the teams that tickets are routed among.", no_args_is_help=True)
@@ -122,7 +122,8 @@ def _print_sets(summaries: list[routes.RouteSetSummary], as_json: bool) -> None:
         return
     table = Table("route set", "version", "teams", "applied", "by")
     for each in summaries:
-        table.add_row(each.name, str(each.version), str(each.teams), f"{each.created_at:%F %R}Z", each.created_by)
+        made = f"{each.created_at:%F %R}Z"
+        table.add_row(*map(cell, (each.name, str(each.version), str(each.teams), made, each.created_by)))
     Console().print(table)
 
 
@@ -157,12 +158,12 @@ def _print_version(stored: StoredVersion) -> None:
     if stored.route_set.rules:
         rules = Table("rule", "when", "team")
         for number, rule in enumerate(stored.route_set.rules, 1):
-            rules.add_row(*map(Text, (str(number), " ".join(rule.when.split()), rule.team)))
+            rules.add_row(*map(cell, (str(number), " ".join(rule.when.split()), rule.team)))
         Console().print(rules)
     table = Table("team", "description", "examples", "threshold")
     for label in stored.route_set.labels.labels:
         off = " (disabled)" if label.name in stored.route_set.disabled else ""
         off += " (by rule)" if label.name in stored.route_set.unscored else ""
         threshold = "default" if label.threshold is None else f"{label.threshold:g}"
-        table.add_row(*map(Text, (label.name + off, label.description, str(len(label.examples)), threshold)))
+        table.add_row(*map(cell, (label.name + off, label.description, str(len(label.examples)), threshold)))
     Console().print(table)

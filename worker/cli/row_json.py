@@ -7,10 +7,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from schemas.printable import printable_json
+
 
 def row_json(value: Any) -> str:
     """`value`, mappings and lists of what rows hold, as JSON. Raises TypeError for what rows do not hold."""
-    return json.dumps(value, ensure_ascii=False, default=_in_json)
+    return printable_json(json.dumps(value, ensure_ascii=False, default=_in_json))
 
 
 def _in_json(value: object) -> Any:

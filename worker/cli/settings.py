@@ -19,10 +19,12 @@ def settings(
     from rich.console import Console
     from rich.table import Table
 
+    from worker.cli.cells import cell
+
     values = load_settings().masked()
     table = Table("variable", "value", "meaning")
     for name, field in Settings.model_fields.items():
-        table.add_row(_variable(name), values[name], field.description or "")
+        table.add_row(_variable(name), cell(values[name]), field.description or "")
     Console().print(table)
 
 

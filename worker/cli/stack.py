@@ -114,7 +114,9 @@ def _print_status(inboxes: InboxesState, tables: TablesState, why: str | None) -
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from worker.cli.cells import cell
+
+    console = Console(markup=False)
     table = Table("inbox", "backlog", "pending", "oldest")
     for lane, state in inboxes.inboxes.items():
         age = "" if state.oldest_age_s is None else f"{state.oldest_age_s:,.1f} s"
@@ -124,9 +126,8 @@ def _print_status(inboxes: InboxesState, tables: TablesState, why: str | None) -
     for worker in inboxes.workers:
         last = worker["last_commit_at"]
         ago = f"{max(0, inboxes.now_s - last):,.0f} s ago" if last else "none yet"
-        table.add_row(
-            f"{worker['host']}:{worker['pid']}", f"{worker['slots']}", worker["model"], f"{worker['items']:,}", ago
-        )
+        cells = f"{worker['host']}:{worker['pid']}", f"{worker['slots']}", str(worker["model"]), f"{worker['items']:,}"
+        table.add_row(*map(cell, (*cells, ago)))
     console.print(table)
     models = ", ".join(f"{model['name']}/{model['version']}" for model in tables.models) or "none yet"
     console.print(f"items per second, last minute: {tables.items_per_s:,.2f}")

@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 from sqlalchemy import Engine
 
 from schemas.database import make_engine
@@ -20,6 +19,7 @@ from schemas.errors import PermanentError
 from schemas.names import AssignmentStatus
 from schemas.settings import load_settings
 from schemas.stack import connected
+from worker.cli.cells import cell
 from worker.cli.row_json import row_json
 from worker.desk import ticket_views, tickets
 from worker.desk.ticket_views import TicketView
@@ -111,7 +111,7 @@ def list_(
     table = Table("ticket", "team", "status", "score", "since", "text")
     for line in found:
         cells = f"{line.source}/{line.item_id}", line.team, line.status, line.score, line.changed_at, _short(line.text)
-        table.add_row(*(Text(_cell(cell)) for cell in cells))
+        table.add_row(*(cell(_cell(part)) for part in cells))
     Console().print(table)
 
 
@@ -167,7 +167,7 @@ def _print_table(title: str, rows: list[Mapping[str, Any]], columns: tuple[str, 
         return
     table = Table(*columns, title=title, title_justify="left")
     for row in rows:
-        table.add_row(*(Text(_cell(row[column])) for column in columns))
+        table.add_row(*(cell(_cell(row[column])) for column in columns))
     Console().print(table)
 
 

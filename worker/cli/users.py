@@ -12,13 +12,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 from sqlalchemy import Engine
 
 from schemas.database import make_engine
 from schemas.names import Role
 from schemas.settings import load_settings
 from schemas.stack import connected
+from worker.cli.cells import cell
 from worker.desk import passwords, users
 from worker.desk.users import User
 
@@ -70,7 +70,7 @@ def list_(*, as_json: _AsJson = False) -> None:
             _day(user.created_at),
             _day(user.last_login_at),
         )
-        table.add_row(*map(Text, cells))
+        table.add_row(*map(cell, cells))
     Console().print(table)
 
 

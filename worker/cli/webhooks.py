@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 from sqlalchemy import Engine
 
 from schemas.database import make_engine
@@ -18,6 +17,7 @@ from schemas.errors import PermanentError
 from schemas.names import TRIAGE_TEAM, DeliveryState
 from schemas.settings import Settings, load_settings
 from schemas.stack import connected
+from worker.cli.cells import cell
 from worker.desk import webhooks
 from worker.desk.webhooks import Webhook
 
@@ -62,7 +62,7 @@ def list_(as_json: _AsJson = False) -> None:
     for webhook in found:
         state = "enabled" if webhook.enabled else "disabled"
         cells = str(webhook.id), webhook.team or "(every team)", webhook.url, state, f"{webhook.created_at:%F %T}Z"
-        table.add_row(*map(Text, (*cells, webhook.created_by)))
+        table.add_row(*map(cell, (*cells, webhook.created_by)))
     Console().print(table)
 
 
