@@ -61,6 +61,7 @@ def make_engine(
             "application_name": "fenliu",
             "client_encoding": "utf8",
         },
+        hide_parameters=True,  # they hold people's texts, and errors end up in logs
         **pool,
     )
 
