@@ -12,9 +12,11 @@ what there is after every five minutes. Exit status 1 if something grew by more 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import secrets
 import signal
+import socket
 import sys
 import threading
 import time
@@ -42,7 +44,7 @@ from schemas.routes import read_routes_file
 from worker import routes
 from worker.desk import webhooks
 
-CAPACITY_ITEMS: Final = 2_000
+WARM_ITEMS, CAPACITY_ITEMS = 300, 2_000
 POINTS: Final = 200
 DRAIN_S: Final = 300.0
 WRITE_EVERY_S: Final = 300.0
@@ -95,10 +97,12 @@ def _soaked(options: argparse.Namespace, stop: threading.Event, early: threading
         client = stack.enter_context(redis.Redis.from_url(settings.redis_url))
         sender = stack.enter_context(Client.from_settings(settings))
         ledger = Ledger(options.seed)
-        begun_s = time.perf_counter()
-        sender.enqueue_many(ledger.new("capacity", CAPACITY_ITEMS), lane=Lane.BULK)
-        until(lambda: not client.xlen(settings.keys.inbox(Lane.BULK)), worker)
-        capacity_per_s = CAPACITY_ITEMS / (time.perf_counter() - begun_s)
+        until(lambda: _listens(port), serve)
+        for count in (WARM_ITEMS, CAPACITY_ITEMS):
+            begun_s = time.perf_counter()
+            sender.enqueue_many(ledger.new("capacity", count), lane=Lane.BULK)
+            until(lambda: not client.xlen(settings.keys.inbox(Lane.BULK)), worker)
+            capacity_per_s = count / (time.perf_counter() - begun_s)
         print(f"capacity {capacity_per_s:.0f} items/s, seed {options.seed}", flush=True)  # noqa: T201 - progress
         pids = {"worker": worker.pid, "beat": beat.pid, "serve": serve.pid} | _servers()
         address = f"http://127.0.0.1:{port}"
@@ -144,6 +148,12 @@ def _soaked(options: argparse.Namespace, stop: threading.Event, early: threading
             ),
         }
         return result(partial=early.is_set(), checks=found)
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
 
 
 def _servers() -> dict[str, int]:

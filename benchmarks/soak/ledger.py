@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import redis
@@ -50,11 +50,13 @@ class Ledger:
             made = [self._make(source, str(self._made + number), self._made + number) for number in range(count)]
             self._made += count
             if kept:
-                for item in made:
-                    key = (source, item["id"])
-                    self._items[key] = item
-                    self._keys.append(key)
+                self._items |= {(source, item["id"]): item for item in made}
             return made
+
+    def sent(self, items: Iterable[Item]) -> None:
+        """These are in an inbox. Only now may they come again: what comes later must be newer."""
+        with self._lock:
+            self._keys += [key for item in items if (key := (item["source"], item["id"])) in self._items]
 
     def again(self, count: int) -> list[Item]:
         """Some that were sent before, as they were."""

@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -68,7 +68,7 @@ class Traffic:
     def uses(self) -> Iterator[tuple[str, float, Callable[[], None]]]:
         """Name, seconds between two, and what is done."""
         pages, numbers, versions = cycle(PAGES), count(), cycle((0.3, 0.35))
-        yield "steady items", TICK_S, lambda: self._send(self._mixed(TICK_S * SHARE * self.capacity_per_s))
+        yield "steady items", TICK_S, self._send_mixed
         yield "bursts", BURST_EVERY_S, lambda: self._send(self.ledger.new("burst", self._for(BURST_S)))
         yield "bulk waves", WAVE_EVERY_S, lambda: self._send(self.ledger.new("wave", self._for(WAVE_S)), Lane.BULK)
         yield "bad entries", 2.0, self._send_broken
@@ -95,16 +95,18 @@ class Traffic:
     def _for(self, seconds: float) -> int:
         return max(1, round(seconds * SHARE * self.capacity_per_s))
 
-    def _mixed(self, most: float) -> list[Item]:
-        """New ones, and some again, as they were or with a new text."""
-        number = max(1, round(most))
-        turn = self.done["steady items"]
-        again = self.ledger.again(max(1, round(AGAIN * number))) if turn % 2 else []
-        changed = self.ledger.changed(max(1, round(CHANGED * number))) if turn % 2 == 0 else []
-        return self.ledger.new("steady", number) + again + changed
+    def _send_mixed(self) -> None:
+        """New ones, and some again, in turn as they were and with a new text."""
+        number = self._for(TICK_S)
+        if self.done["steady items"] % 2:
+            self.sender.enqueue_many(self.ledger.again(max(1, round(AGAIN * number))), wait_s=60.0)
+        else:
+            self.sender.enqueue_many(self.ledger.changed(max(1, round(CHANGED * number))), wait_s=60.0)
+        self._send(self.ledger.new("steady", number))
 
-    def _send(self, items: Iterable[Item], lane: Lane = Lane.LIVE) -> None:
+    def _send(self, items: Sequence[Item], lane: Lane = Lane.LIVE) -> None:
         self.sender.enqueue_many(items, lane=lane, wait_s=60.0)
+        self.ledger.sent(items)
 
     def _send_broken(self) -> None:
         for fields in self.ledger.broken(3):
@@ -120,7 +122,9 @@ class Traffic:
         self._http("/v1/predict", body)
 
     def _post_items(self) -> None:
-        self._http("/v1/items", {"items": self.ledger.new("gateway", 5)})
+        items = self.ledger.new("gateway", 5)
+        self._http("/v1/items", {"items": items})
+        self.ledger.sent(items)
 
     def _look(self, path: str) -> None:
         self._http(path)
@@ -157,6 +161,7 @@ class Traffic:
         command = [sys.executable, "-m", "fenliu", "backfill", "start", str(path)]
         environment = processes.environment(self.settings) | variables(self.settings)
         subprocess.run(command, env=environment, check=True, capture_output=True, timeout=600)  # noqa: S603 - ours
+        self.ledger.sent(made)
 
     def _http(self, path: str, body: dict[str, Any] | None = None) -> None:
         data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
