@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 from uuid import UUID
 
 from schemas.errors import Code, EntryError
-from schemas.fields import KNOWN_FIELDS
+from schemas.fields import KNOWN_FIELDS, MAX_ID_CHARS
 from schemas.names import DEFAULT_ROUTE_SET, DEFAULT_SOURCE, Kind, Task
 
 
@@ -70,6 +70,7 @@ class ItemOptions(AskOptions, total=False):
     reply_to: str | None
 
 
+_MOST_BITS = 4 * MAX_ID_CHARS
 _EXACT_FLOATS = 2**53  # above, two ids could become the same float
 _OPTIONAL = (
     "tasks", "created_at", "updated_at", "deadline", "reply_to", "meta", "model", "labels", "template",
@@ -134,7 +135,11 @@ def _join_meta(fields: dict[str, str], extra: dict[str, object]) -> None:
 def _plain_text(name: str, value: object) -> str:
     if isinstance(value, str):
         return str(value)
-    if isinstance(value, UUID) or (isinstance(value, int) and not isinstance(value, bool)):
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value.bit_length() > _MOST_BITS:  # which Python refuses to write, or takes its time to
+            raise EntryError(Code.TOO_LONG, name, f"is a number of {value.bit_length()} bits; give it as text, cut")
         return str(value)
     raise EntryError(Code.BAD_VALUE, name, f"must be text, not {type(value).__name__}")
 
@@ -144,7 +149,7 @@ def _id(name: str, value: object) -> str:
     match value:
         case float() if value.is_integer() and abs(value) < _EXACT_FLOATS:
             return str(int(value))
-        case Decimal() if value.is_finite() and value == value.to_integral_value():
+        case Decimal() if value.is_finite() and value.adjusted() < MAX_ID_CHARS and value == value.to_integral_value():
             return str(int(value))
         case _:
             return _plain_text(name, value)

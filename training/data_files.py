@@ -20,6 +20,7 @@ _BATCH_ROWS = 4096
 _DELIMITERS = (",", "\t", ";")
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _CSV, _JSONL, _PARQUET, _LINES = "CSV", "JSONL", "Parquet", "plain lines"
+_UNREADABLE = object()
 _FORMATS = {
     ".csv": _CSV, ".tsv": _CSV, ".jsonl": _JSONL, ".ndjson": _JSONL, ".json": _JSONL,
     ".parquet": _PARQUET, ".pq": _PARQUET, ".txt": _LINES,
@@ -79,7 +80,7 @@ class _Reader:
         lines = self._lines(broken)
         header_line = next(lines, "")
         delimiter = self._delimiter(header_line)
-        header = [cell.strip() for cell in next(csv.reader([header_line], delimiter=delimiter), [])]
+        header = _header_cells(header_line, delimiter)
         at = [self._column(name, header) for name in (self.columns.text, self.columns.label) if name is not None]
         # Strict, since a quote left open would take all rows after it for one text.
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
@@ -151,11 +152,15 @@ class _Reader:
                 self._check_type(name, schema.field(name).type)
             number = 0
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=self._wanted()):
-                columns = [batch.column(name).to_pylist() for name in self._wanted()]
+                columns = [_values(batch.column(name)) for name in self._wanted()]
                 for values in zip(*columns, strict=True):
                     number += 1
+                    if _UNREADABLE in values:
+                        name = self._wanted()[values.index(_UNREADABLE)]
+                        self.problems.append((number, f"{name!r} is not UTF-8; mend it or delete the row"))
+                        continue
                     self.add(number, "" if values[0] is None else values[0], values[1] if len(values) > 1 else None)
-        except pyarrow.ArrowException as error:
+        except (pyarrow.ArrowException, UnicodeError) as error:
             raise SourceError(f"{self.path}: cannot be read as Parquet: {error}") from error
 
     def _check_type(self, name: str, found: Any) -> None:
@@ -201,7 +206,7 @@ class _Reader:
 
     def _delimiter(self, header: str) -> str:
         for delimiter in _DELIMITERS:
-            if self.columns.text in [cell.strip() for cell in next(csv.reader([header], delimiter=delimiter), [])]:
+            if self.columns.text in _header_cells(header, delimiter):
                 return delimiter
         return max(_DELIMITERS, key=header.count)
 
@@ -236,6 +241,30 @@ def read_rows(
     if not reader.rows:
         raise SourceError(f"{path}: holds no rows")
     return reader.rows
+
+
+def _header_cells(line: str, delimiter: str) -> list[str]:
+    """The names of columns in a header line; none if it is no line of CSV."""
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+    except csv.Error:
+        return []
+
+
+def _values(column: Any) -> list[Any]:
+    """A column's values, with _UNREADABLE for text that is not UTF-8."""
+    try:
+        values: list[Any] = column.to_pylist()
+    except UnicodeDecodeError:
+        values = [_value(cell) for cell in column]
+    return values
+
+
+def _value(cell: Any) -> Any:
+    try:
+        return cell.as_py()
+    except UnicodeDecodeError:
+        return _UNREADABLE
 
 
 def _complaint(path: Path, unit: str, problems: Sequence[tuple[int, str]]) -> str:

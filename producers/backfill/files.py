@@ -108,6 +108,9 @@ class ParquetFeed:
         name, fields_of, entry = self._source.name, self._columns.fields, shape.entry
         for number, values in self._rows.rows(int(place.get("group", 0)), int(place.get("row", 0))):
             self._read = number
+            if isinstance(values, SourceError):
+                yield Fed(number, f"row {number}", None, values)
+                continue
             try:
                 yield Fed(number, "", entry(fields_of(name, number, values, known)), None)
             except EntryError as error:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -10,11 +14,15 @@ from pydantic_core import ErrorDetails, from_json
 from starlette.requests import ClientDisconnect, Request
 
 from producers.gateway.problems import FieldError, Kind, Problem
+from schemas.errors import Code
+from schemas.fields import half_pair
 from schemas.settings import Settings
 
 M = TypeVar("M", bound=BaseModel)
 
 _JSON = b"application/json"
+_ESCAPED_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+_MOST_SHOWN = 20
 
 
 async def read(request: Request, settings: Settings) -> bytes:
@@ -89,7 +97,7 @@ def as_json(body: bytes) -> Any:
     try:
         return from_json(body, allow_inf_nan=False)
     except ValueError as error:
-        raise _invalid_json(str(error)) from None
+        raise _half_pairs(body) or _invalid_json(str(error)) from None
 
 
 def as_model(body: bytes, model: type[M]) -> M:
@@ -99,9 +107,48 @@ def as_model(body: bytes, model: type[M]) -> M:
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
     if details[0]["type"] == "json_invalid":
-        raise _invalid_json(str(details[0].get("ctx", {}).get("error", "")))
+        raise _half_pairs(body) or _invalid_json(str(details[0].get("ctx", {}).get("error", "")))
     errors = [_field_error(detail) for detail in details]
     raise Problem(Kind.INVALID, "; ".join(error.message for error in errors[:5]), errors=errors)
+
+
+def _half_pairs(body: bytes) -> Problem | None:
+    """What is wrong with a body that is JSON but for halves of surrogate pairs in its texts; None of any other.
+
+    The request is refused as a whole, as any that is no JSON; each place is named.
+    """
+    if not _ESCAPED_HALF.search(body):
+        return None
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    message = "holds half of a surrogate pair, which is no character; remove it"
+    errors = [
+        FieldError(field=field, code=Code.NOT_UTF8, message=f"{field}: {message}")
+        for field in islice(_with_half_pairs(value), _MOST_SHOWN)
+    ]
+    return Problem(Kind.INVALID, "; ".join(error.message for error in errors), errors=errors) if errors else None
+
+
+def _with_half_pairs(value: Any) -> Iterator[str]:
+    """Where texts and names stand that hold one, as `items.3.text`."""
+    rest = [("", value)]
+    while rest:
+        where, part = rest.pop()
+        match part:
+            case str() if half_pair(part):
+                yield where or "body"
+            case dict():
+                for name, inner in reversed(part.items()):
+                    shown = name.encode("utf-8", "backslashreplace").decode()[:100]
+                    rest.append((f"{where}.{shown}" if where else shown, inner))
+                    if half_pair(name):
+                        yield rest[-1][0]
+            case list():
+                rest.extend((f"{where}.{at}" if where else str(at), part[at]) for at in reversed(range(len(part))))
+            case _:
+                pass
 
 
 def wrong(field: str, code: str, message: str) -> Problem:

@@ -110,7 +110,8 @@ _LANE = {
     summary="Put one item or several into an inbox",
     description=(
         'An object, a list of objects, or `{"items": [...]}`. Every item is taken or refused by itself; if all are '
-        "refused, the answer is 422. The same item sent again makes no second one."
+        "refused, the answer is 422, and so it is where any text holds half of a surrogate pair. The same item sent "
+        "again makes no second one."
     ),
     responses=answer(202, ItemsResponse, "In the inbox: what became of each item.", 400, 413, 415, 422, 429, 503),
     openapi_extra=body_of([ItemRequest, ItemsRequest], EXAMPLES, scope=Scope.ITEMS_WRITE, or_list_of=ItemRequest)

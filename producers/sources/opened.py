@@ -87,9 +87,24 @@ class Opened:
         if not raw.peek(2).startswith(_GZIP_MARK):
             return raw, raw
         self.name = self.name.removesuffix(".gz")
-        unpacked = io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=raw, mode="rb")), _BUFFER_BYTES)
+        unpacked = io.BufferedReader(_Unpacked(raw), _BUFFER_BYTES)
         self._files.append(unpacked)
         return raw, unpacked
+
+
+class _Unpacked(io.RawIOBase):
+    """What a gzip file holds, given out as it is unpacked: GzipFile would keep back what stands before damage."""
+
+    def __init__(self, packed: IO[bytes]) -> None:
+        self._file = gzip.GzipFile(fileobj=packed, mode="rb")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        part = self._file.read1(len(buffer))
+        buffer[: len(part)] = part
+        return len(part)
 
 
 def delimiter_of(header: str, text_column: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from producers.sources.columns import Columns
@@ -20,6 +21,16 @@ _MOST_LIST_VALUES = 1_000_000
 _MOST_VALUES_A_ROW = 16
 MAX_UNPACKED_BYTES = 16 * 1024**3
 _COPIED_BYTES = 1024 * 1024
+_UNREADABLE = (ValueError, OverflowError, LookupError, TypeError)
+"""What pyarrow raises for text that is not UTF-8, times beyond the year 9999, zones that nobody knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unreadable:
+    """In the place of a cell's value."""
+
+    column: str
+    why: str
 
 
 class ParquetRows:
@@ -57,8 +68,8 @@ class ParquetRows:
         columns.check(self._name, names)
         self._wanted = columns.wanted(names)
 
-    def rows(self, group: int = 0, row: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
-        """The rows from `row` (from 0) of row group `group` on."""
+    def rows(self, group: int = 0, row: int = 0) -> Iterator[tuple[int, dict[str, Any] | SourceError]]:
+        """The rows from `row` (from 0) of row group `group` on; one with a cell that Python cannot hold is an error."""
         number = sum(self.groups[:group])
         try:
             for at in range(group, len(self.groups)):
@@ -67,7 +78,8 @@ class ParquetRows:
                 for names, columns in self._batches(at, passed):
                     for cells in zip(*columns, strict=True):
                         number += 1
-                        yield number, dict(zip(names, cells, strict=True))
+                        flaw = next((cell for cell in cells if cell.__class__ is _Unreadable), None)
+                        yield number, _flawed(number, flaw) if flaw else dict(zip(names, cells, strict=True))
         except self._arrow_error as error:
             raise self._broken(error) from error
 
@@ -108,12 +120,16 @@ class ParquetRows:
                 continue
             part = batch.slice(passed)
             passed = 0
-            yield part.schema.names, [self._values(column) for column in part.columns]
+            names = part.schema.names
+            yield names, [self._values(name, column) for name, column in zip(names, part.columns, strict=True)]
 
-    def _values(self, column: Any) -> list[Any]:
+    def _values(self, name: str, column: Any) -> list[Any]:
         if self._is_timestamp(column.type) and column.type.unit == "ns":
             column = column.cast(self._timestamp("us", column.type.tz), safe=False)  # Python knows no nanoseconds
-        values: list[Any] = column.to_pylist()
+        try:
+            values: list[Any] = column.to_pylist()
+        except _UNREADABLE:
+            return [_value(name, cell) for cell in column]
         return values
 
     def _batch_rows(self, group: int) -> int:
@@ -156,3 +172,14 @@ class ParquetRows:
 
     def _broken(self, error: Exception) -> SourceError:
         return SourceError(f"{self._name}: cannot be read as Parquet: {error}")
+
+
+def _value(name: str, cell: Any) -> Any:
+    try:
+        return cell.as_py()
+    except _UNREADABLE as error:
+        return _Unreadable(name, f"{error!s:.200}")
+
+
+def _flawed(number: int, flaw: _Unreadable) -> SourceError:
+    return SourceError(f"row {number}: {flaw.column!r:.100} cannot be read: {flaw.why}; mend it or leave it empty")

@@ -43,6 +43,7 @@ class Source:
         self._stream: io.TextIOWrapper | None = None
         self._parquet: ParquetRows | None = None
         self._rows_read = 0
+        _check_encoding(encoding)
         self.opened = Opened(path, pipe)
         try:
             self.format = format or self.opened.guess_format(encoding, self._columns.text)
@@ -68,14 +69,20 @@ class Source:
         return self.opened.share_read
 
     def __iter__(self) -> Iterator[Row | BadRow]:
+        last = 0
         try:
-            if self.format is Format.PARQUET:
-                yield from self._parquet_rows()
-                return
-            rows = TextRows(self._text(), self.name, self._encoding, self._columns, self.after_line)
-            yield from {Format.CSV: rows.csv, Format.JSONL: rows.jsonl, Format.LINES: rows.lines}[self.format]()
+            for row in self._rows():
+                last = row.end
+                yield row
         except BROKEN as error:
-            raise SourceError(f"{self.name}: {reason(error)}") from error
+            after = f"after {self.unit} {last}: " if last else ""
+            raise SourceError(f"{self.name}: {after}{reason(error)}") from error
+
+    def _rows(self) -> Iterator[Row | BadRow]:
+        if self.format is Format.PARQUET:
+            return self._parquet_rows()
+        rows = TextRows(self._text(), self.name, self._encoding, self._columns, self.after_line)
+        return {Format.CSV: rows.csv, Format.JSONL: rows.jsonl, Format.LINES: rows.lines}[self.format]()
 
     def close(self) -> None:
         """Close what this source opened, which standard input is not."""
@@ -99,9 +106,23 @@ class Source:
         self._stream = io.TextIOWrapper(self.opened.file, encoding=self._encoding, errors="surrogateescape", newline="")
         return self._stream
 
-    def _parquet_rows(self) -> Iterator[Row]:
+    def _parquet_rows(self) -> Iterator[Row | BadRow]:
         self._parquet = ParquetRows(self.opened, self._columns)
         known: dict[str, str | None] = {}
         for number, values in self._parquet.rows():
             self._rows_read = number
+            if isinstance(values, SourceError):
+                yield BadRow(number, values, number)
+                continue
             yield Row(number, self._columns.fields(self.name, number, values, known))
+
+
+def _check_encoding(encoding: str) -> None:
+    """Raise SourceError for what is no encoding of texts, or one that cannot leave out what it cannot read."""
+    try:
+        io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="surrogateescape")
+        b"\xff".decode(encoding, "surrogateescape")
+    except UnicodeDecodeError:
+        pass  # an encoding may be cut short by one byte, and right all the same
+    except (LookupError, ValueError):
+        raise SourceError(f"{encoding!r:.60} is no encoding of text; say utf-8 or gb18030") from None

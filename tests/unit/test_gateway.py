@@ -123,7 +123,7 @@ def test_what_is_asked_reaches_the_inbox(client: FakeClient, asked: dict[str, An
         ('{"text": "a", "template": "{}"}', 422, "template", 'say "task": "routing"'),
         ('{"text": "a", "multi_label": 1}', 422, "multi_label", "must be true or false"),
         ('{"text": "a"', 400, None, "JSON"),
-        ('{"text": "\\ud800"}', 400, None, "hex escape"),
+        ('{"text": "\\ud800"}', 422, "text", "half of a surrogate pair"),
         ("", 400, None, "JSON"),
         ("\xff", 400, None, "JSON"),
     ],
