@@ -19,6 +19,7 @@ from benchmarks.pages import quantization as quantization_page
 
 BENCHMARKS: Final[dict[str, Sequence[str]]] = {
     "session": ["session"],
+    "operators": ["operators"],
     "limits": ["limits"],
     "pipeline": ["pipeline"],
     "pipeline_base": ["pipeline", "--shape", "base", "--slices", "3", "--texts", "512"],

@@ -32,7 +32,7 @@ from benchmarks.texts import sample_texts
 from producers.client import Client
 from schemas.database import make_engine
 from schemas.labels import Label, LabelSet
-from schemas.messages import RawEntry, decode
+from schemas.messages import decode
 from schemas.names import Kind, Lane, Stage, Task
 from schemas.settings import Settings
 from worker.held import Held
@@ -120,7 +120,8 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--dry", action="store_true", help="write no file")
     options = parser.parse_args(arguments)
     with scratch_stack() as settings:
-        rounds = measure(settings, options.entries, options.rounds)
+        remembering = Settings.model_fields["memory_texts"].default
+        rounds = measure(settings.model_copy(update={"memory_texts": remembering}), options.entries, options.rounds)
     cases = {name: medians([each[name] for each in rounds]) for name in rounds[0]}
     for name, case in cases.items():
         print(f"{name:18} {case}")  # noqa: T201 - a command's output
@@ -136,10 +137,14 @@ def measure(settings: Settings, entries: int, rounds: int) -> list[dict[str, dic
     engine = make_engine(settings)
     measured = []
     for number in range(rounds + 1):
+        share_of_round = 1 if number else 0.2
         measured.append(
             {
-                f"{kind.value}, {size} at once": _case(
-                    settings, engine, kind, size, max(size, int(entries * share * (1 if number else 0.2))), number
+                f"{kind.value}, {size} at once": Line(settings, engine).work_off(
+                    f"overhead-{kind.value}-{size}-{number}",
+                    kind,
+                    size,
+                    max(size, int(entries * share * share_of_round)),
                 )
                 for kind in Kind
                 for size, share in SHARES.items()
@@ -154,55 +159,61 @@ def medians(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: round(statistics.median(each[name] for each in rounds), 1) for name in rounds[0]}
 
 
-def _case(settings: Settings, engine: Engine, kind: Kind, size: int, entries: int, number: int) -> dict[str, float]:
-    """Work off so many new entries in batches of `size`, as a slot does it, without its thread."""
-    source = f"overhead-{kind.value}-{size}-{number}"
-    client: Any = connect(settings)
-    inbox, held, metrics = Inbox(client, settings.keys, "overhead"), Held(), Metrics()
-    model = cast(Classifier, Answered())
-    pipeline = Pipeline(Shelf(model, [], settings.run_tokens), Teams(), settings)
-    sink, meter = Sink(engine, metrics.rows), Meter()
-    inbox.ensure_groups()
-    _enqueue(settings, source, kind, entries)
-    with engine.connect() as connection:
-        server = psutil.Process(connection.execute(sql("SELECT pg_backend_pid()")).scalar_one())
-    server_s, redis_s, begun_s = sum(server.cpu_times()[:2]), _redis_s(client), time.perf_counter()
-    done = 0
-    while done < entries:
+class Line:
+    """What an entry goes through in a worker, without its threads; each part timed."""
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._client: Any = connect(settings)
+        self._inbox = Inbox(self._client, settings.keys, "overhead")
+        self._inbox.ensure_groups()
+        self._held, self._metrics = Held(), Metrics()
+        self._pipeline = Pipeline(Shelf(cast(Classifier, Answered()), [], settings.run_tokens), Teams(), settings)
+        self._sink = Sink(engine, self._metrics.rows)
+        self._meter = Meter()
+
+    def work_off(self, source: str, kind: Kind, size: int, entries: int) -> dict[str, float]:
+        """Microseconds per item, by stage, for so many new entries in batches of `size`."""
+        _enqueue(self._settings, source, kind, entries)
+        with self._engine.connect() as connection:
+            server = psutil.Process(connection.execute(sql("SELECT pg_backend_pid()")).scalar_one())
+        server_s, redis_s, begun_s = sum(server.cpu_times()[:2]), _redis_s(self._client), time.perf_counter()
+        done = 0
+        while done < entries:
+            done += self._batch(size)
+        seconds = self._meter.seconds
+        taken_s = {
+            **seconds,
+            "of_target": sum(seconds[name] for name in STAGES_OF_TARGET),
+            "wall": time.perf_counter() - begun_s,
+            "redis": _redis_s(self._client) - redis_s,
+            "postgres": sum(server.cpu_times()[:2]) - server_s,
+        }
+        self._client.close()
+        return {name: 1e6 * taken / entries for name, taken in taken_s.items()}
+
+    def _batch(self, size: int) -> int:
+        meter, settings = self._meter, self._settings
         with meter.stage("collector"):
-            batch = inbox.read(Lane.LIVE, size)
-            held.add(batch)
-            metrics.batch(batch)
-        _work(batch, settings, pipeline, sink, inbox, meter)
+            batch = self._inbox.read(Lane.LIVE, size)
+            self._held.add(batch)
+            self._metrics.batch(batch)
+        codec_before_s = meter.seconds["codec"]
+        with meter.stage("codec"):
+            for raw in batch:
+                decode(raw, settings.keys)
+        with meter.stage("pipeline"):
+            drafts = by_size(self._pipeline.read(batch))
+            outcomes = self._pipeline.classify(drafts, datetime.now(UTC))
+        meter.seconds["pipeline"] -= meter.seconds["codec"] - codec_before_s  # `read` decodes as well
+        with meter.stage("sink"):
+            statuses = self._sink.write(outcomes, datetime.now(UTC))
         with meter.stage("settle"):
-            held.remove(batch)
-        done += len(batch)
-    taken_s = {
-        **meter.seconds,
-        "of_target": sum(meter.seconds[name] for name in STAGES_OF_TARGET),
-        "wall": time.perf_counter() - begun_s,
-        "redis": _redis_s(client) - redis_s,
-        "postgres": sum(server.cpu_times()[:2]) - server_s,
-    }
-    client.close()
-    return {name: 1e6 * seconds / entries for name, seconds in taken_s.items()}
-
-
-def _work(
-    batch: Sequence[RawEntry], settings: Settings, pipeline: Pipeline, sink: Sink, inbox: Inbox, meter: Meter
-) -> None:
-    keys, codec_before_s = settings.keys, meter.seconds["codec"]
-    with meter.stage("codec"):
-        for raw in batch:
-            decode(raw, keys)
-    with meter.stage("pipeline"):
-        drafts = by_size(pipeline.read(batch))
-        outcomes = pipeline.classify(drafts, datetime.now(UTC))
-    meter.seconds["pipeline"] -= meter.seconds["codec"] - codec_before_s  # `read` decodes as well
-    with meter.stage("sink"):
-        statuses = sink.write(outcomes, datetime.now(UTC))
-    with meter.stage("settle"):
-        inbox.settle(batch, list(replies_for([draft.raw for draft in drafts], outcomes, statuses, keys)), settings)
+            replies = replies_for([draft.raw for draft in drafts], outcomes, statuses, settings.keys)
+            self._inbox.settle(batch, list(replies), settings)
+            self._held.remove(batch)
+        return len(batch)
 
 
 def _enqueue(settings: Settings, source: str, kind: Kind, entries: int) -> None:

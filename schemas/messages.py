@@ -48,6 +48,7 @@ _KIND_OF = {kind.value.encode(): kind for kind in Kind}
 _PLAIN_NAMES = frozenset(name.encode() for name in _PLAIN_FIELDS)
 _DEFAULT_SOURCE = DEFAULT_SOURCE.encode()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_MS = 253_402_300_799_999  # of the year 9999, where datetime ends
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -96,13 +97,16 @@ def entry_order(entry_id: str) -> tuple[int, int]:
     return int(ms), int(seq or 0)
 
 
+def entry_ms(entry_id: str) -> int:
+    """Milliseconds from the epoch to when an entry was added, by its id; 0 for an id that its producer made no time."""
+    ms = int(entry_id.partition("-")[0])
+    return ms if ms <= _LAST_MS else 0
+
+
 def entry_time(entry_id: str) -> datetime:
-    """When an entry was added, by its id. An id that is no time (set by its producer) counts as the epoch."""
-    seconds, ms = divmod(entry_order(entry_id)[0], 1000)
-    try:
-        return _EPOCH + timedelta(0, seconds, ms * 1000)  # by position: by name it takes four times as long
-    except OverflowError:
-        return _EPOCH
+    """When an entry was added, by its id. An id that is no time counts as the epoch."""
+    seconds, ms = divmod(entry_ms(entry_id), 1000)
+    return _EPOCH + timedelta(0, seconds, ms * 1000)  # by position: by name it takes four times as long
 
 
 def decode(raw: RawEntry, keys: Keys) -> Entry:

@@ -21,9 +21,13 @@ _JSON_TYPES = {"text": "json_array_elements_text", "jsonb": "json_array_elements
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Columns of rows that are sent: name → Postgres type, in the order of a row's values."""
+    """Columns of rows that are sent: name → Postgres type, in the order of a row's values.
+
+    `finite`: JSON columns whose numbers have been checked elsewhere, so that a null in them is a null.
+    """
 
     types: Mapping[str, str]
+    finite: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         return ", ".join(self.types)
@@ -41,7 +45,7 @@ class Columns:
         """
         try:
             return {
-                name: _parameter(type_, values)
+                name: _parameter(type_, values, finite=name in self.finite or type_ not in _MAY_HOLD_NAN)
                 for (name, type_), values in zip(self.types.items(), zip(*rows, strict=True), strict=True)
             }
         except ValueError as error:
@@ -54,19 +58,19 @@ def _array(name: str, type_: str) -> str:
     return f"unnest(CAST(%({name})s AS {type_}[]))"
 
 
-def _parameter(type_: str, values: Sequence[Any]) -> str:
-    array = _json(type_, values)
+def _parameter(type_: str, values: Sequence[Any], *, finite: bool) -> str:
+    array = _json(values, finite=finite)
     # Numbers, booleans, times and nulls look the same in an array literal but for the brackets.
     return array if type_ in _JSON_TYPES else "{" + array[1:-1] + "}"
 
 
-def _json(type_: str, values: Sequence[Any]) -> str:
+def _json(values: Sequence[Any], *, finite: bool) -> str:
     try:
         array = orjson.dumps(values)
     except TypeError:  # half of a surrogate pair, or an integer of over 64 bits
         return _json_slowly(values)
     # orjson writes NaN and infinity as null.
-    if type_ in _MAY_HOLD_NAN and b"null" in array:
+    if not finite and b"null" in array:
         return _json_slowly(values)
     return array.decode()
 

@@ -17,6 +17,9 @@ def guess(text: str) -> str | None:
     text = text[:_LOOKED_AT_CHARS]
     if text.isascii():
         return "en" if _LATIN.search(text) else None
+    marks = len(_CANTONESE.findall(text))
+    if marks == 0 and _LATIN.search(text) is None:  # as most Chinese is: nothing to weigh
+        return "zh" if _HAN.search(text) and not _KANA_OR_HANGUL.search(text) else None
     rest = _HAN.sub("", text)
     han_chars = len(text) - len(rest)
     if han_chars == 0 or _KANA_OR_HANGUL.search(rest):
@@ -24,4 +27,4 @@ def guess(text: str) -> str | None:
     # A Chinese character is about a word, a Latin letter about a fifth of one.
     if han_chars * 5 < sum(map(len, _LATIN.findall(rest))):
         return "en"
-    return "yue" if len(_CANTONESE.findall(text)) >= (2 if han_chars > 20 else 1) else "zh"
+    return "yue" if marks >= (2 if han_chars > 20 else 1) else "zh"

@@ -23,21 +23,17 @@ Run = Callable[[Sequence[Job]], Sequence[Result | InferenceError]]
 HASH_BYTES: Final = 16
 """Of BLAKE2b: texts come from anywhere, and nobody can make two that share it. The text itself is not kept."""
 
-_BYTES_OF_RESULT: Final = 600
-_BYTES_OF_SCORES: Final = 450
-_BYTES_OF_LABEL: Final = 80
+_BYTES_OF_RESULT: Final = 380
+_BYTES_OF_SCORES: Final = 150
+_BYTES_OF_LABEL: Final = 50
 """What Python takes for a question and its result, for the scores of a task or a window, and for each label in them."""
 
 
-class Question(NamedTuple):
-    """What decides a result. `model` and `labels` are numbers of objects that never change."""
+Asked = tuple[int, int | None, bool, bool, bool]
+"""All but the text: numbers of the model and the labels, whether sentiment is asked for, multi_label, explain."""
 
-    text_hash: bytes
-    model: int
-    labels: int | None
-    sentiment: bool
-    multi_label: bool
-    explain: bool
+Question = tuple[bytes, Asked]
+"""What decides a result: the text's hash, and the rest."""
 
 
 class Answers(NamedTuple):
@@ -75,17 +71,12 @@ class Memory:
             return Answers(list(run(jobs)), [True] * len(jobs))
         model = self._number(classifier)
         labels = {id(job.labels): self._number(job.labels) for job in jobs if job.labels is not None}
-        questions = [
-            Question(
-                blake2b(job.text.encode(), digest_size=HASH_BYTES).digest(),
-                model,
-                labels.get(id(job.labels)),
-                job.sentiment,
-                job.multi_label,
-                job.explain,
-            )
-            for job in jobs
-        ]
+        asked: dict[Asked, Asked] = {}  # one object for all that ask the same
+        questions = []
+        for job in jobs:
+            more = model, labels.get(id(job.labels)), job.sentiment, job.multi_label, job.explain
+            text_hash = blake2b(job.text.encode(), digest_size=HASH_BYTES).digest()
+            questions.append((text_hash, asked.setdefault(more, more)))
         found = self._recall(questions)
         first: dict[Question, int] = {}
         for number, question in enumerate(questions):

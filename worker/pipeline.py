@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 from schemas.conditions import Facts
 from schemas.errors import Code, ConditionError, EntryError, InferenceError, LabelsError, ModelError
 from schemas.labels import LabelSet
-from schemas.messages import Entry, RawEntry, decode, entry_time, identity_of
+from schemas.messages import Entry, RawEntry, decode, entry_ms, identity_of
 from schemas.names import Stage, Task
 from schemas.routes import Rule, first_rule
 from schemas.settings import Settings
@@ -107,7 +107,7 @@ class Pipeline:
         What expires while others are prepared or in their model never reaches its own.
         Raises DatabaseUnavailableError when a route set is needed that was never read.
         """
-        called_s = time.monotonic()
+        called_s, now_ms = time.monotonic(), now.timestamp() * 1000
         outcomes: list[Outcome | None] = [None] * len(drafts)
         work: list[_Work] = []
         looked = _Looked()
@@ -137,7 +137,7 @@ class Pipeline:
                 outcomes[item.position] = (
                     _failed(drafts[item.position].raw, result)
                     if isinstance(result, InferenceError)
-                    else self._done(item, result, now, ran_ms if did_run else None)
+                    else self._done(item, result, now_ms, ran_ms if did_run else None)
                 )
         return [outcome for outcome in outcomes if outcome is not None]
 
@@ -197,11 +197,11 @@ class Pipeline:
             )
         return routes
 
-    def _done(self, item: _Work, result: Result, now: datetime, ran_ms: float | None) -> Done:
+    def _done(self, item: _Work, result: Result, now_ms: float, ran_ms: float | None) -> Done:
         """`ran_ms`: its share of the model's time; None if the model did not run for it."""
         entry, manifest = item.entry, item.classifier.manifest
         production = item.classifier is self._shelf.production
-        queue_ms = max(0.0, (now - entry_time(entry.entry_id)).total_seconds() * 1000)
+        queue_ms = max(0.0, now_ms - entry_ms(entry.entry_id))
         infer_ms = ran_ms or 0.0
         of_model = manifest.name, manifest.version
         predictions: tuple[Prediction, ...] = ()

@@ -5,7 +5,6 @@ Scores come from `worker.inference`; storing route sets is `worker.routes`'.
 
 from __future__ import annotations
 
-import heapq
 import threading
 import time
 from collections.abc import Mapping
@@ -112,11 +111,11 @@ def decide(scores: Mapping[str, float], labels: LabelSet, threshold: float, marg
     `scores`: a score from 0 to 1 for at least one team. Not sure enough: the best score is below that team's
     own threshold (`threshold` for a team without), or leads the second by less than `margin`.
     """
-    best, *others = heapq.nlargest(2, scores.items(), key=lambda team_and_score: team_and_score[1])
-    team, score = best
+    team = max(scores, key=scores.__getitem__)
+    score = scores[team]
+    second = max((other for name, other in scores.items() if name != team), default=0.0)
     own = next((label.threshold for label in labels.labels if label.name == team), None)
-    lead = score - others[0][1] if others else score
-    if score < (threshold if own is None else own) or lead < margin:
+    if score < (threshold if own is None else own) or score - second < margin:
         return Assignment(TRIAGE_TEAM, AssignmentStatus.TRIAGE, score)
     return Assignment(team, AssignmentStatus.AUTO, score)
 

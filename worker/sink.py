@@ -78,9 +78,13 @@ def _write(connection: Connection, batch: Batch) -> tuple[Current, dict[str, int
 def _write_predictions(connection: Connection, batch: Batch, all_fresh: bool) -> Current:
     """Write predictions; what is current afterwards of each task that the batch has a production result of.
 
-    An item that is new has no predictions yet, and so nothing needs to be asked or cleared.
+    An item that is new has no predictions yet, and so nothing needs to be asked or cleared. Where all are new and come
+    once, nothing is superseded, and nothing is said.
     """
     if not batch.predictions:
+        return {}
+    if all_fresh and not batch.repeats:
+        sql.UPSERT_PREDICTIONS.run(connection, batch.prediction_rows({name for _, name in batch.newest.values()}))
         return {}
     before = {} if all_fresh or not batch.newest else _current(connection, batch)
     gains = {
@@ -126,7 +130,7 @@ def _status(outcome: Outcome, current: Current) -> ReplyStatus:
 
 def _superseded(done: Done, current: Current) -> bool:
     entry = done.entry
-    if not entry.store:
+    if not entry.store or not current:
         return False
     tasks = (TaskOf(entry.source, entry.id, each.task) for each in done.predictions if each.production)
     return any(current[task_of][0] > entry.order for task_of in tasks)

@@ -37,7 +37,8 @@ ITEM = Columns(
         "entry_ms": "numeric",
         "entry_seq": "numeric",
         "lane": "text",
-    }
+    },
+    finite=frozenset(["meta"]),  # by the rules of its field
 )
 PREDICTION = Columns(
     {
@@ -102,7 +103,10 @@ class PredictionOf(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """What one call writes. The newest entry stands for each item, each prediction and each assignment."""
+    """What one call writes. The newest entry stands for each item, each prediction and each assignment.
+
+    `repeats`: whether any item comes more than once.
+    """
 
     received_at: datetime
     items: dict[Identity, tuple[tuple[bool, Order], Outcome]] = field(default_factory=dict)
@@ -110,6 +114,7 @@ class Batch:
     newest: dict[TaskOf, tuple[Order, PredictionOf]] = field(default_factory=dict)
     assignments: dict[Identity, tuple[Order, Done]] = field(default_factory=dict)
     dead: list[Dead] = field(default_factory=list)
+    repeats: bool = False
 
     @classmethod
     def of(cls, outcomes: Sequence[Outcome], received_at: datetime) -> Batch:
@@ -130,15 +135,16 @@ class Batch:
         if isinstance(outcome, Expired):
             return
         for prediction in outcome.predictions:
-            name = PredictionOf(*identity, prediction.task, prediction.model, prediction.model_version)
+            task_of = TaskOf(*identity, prediction.task)
+            name = PredictionOf(*task_of, prediction.model, prediction.model_version)
             rank = (prediction.production, order)
             known = self.predictions.get(name)
             if known is None or rank > known[0]:
                 self.predictions[name] = (rank, outcome, prediction)
             if prediction.production:
-                newest = self.newest.get(name.task_of)
+                newest = self.newest.get(task_of)
                 if newest is None or order > newest[0]:
-                    self.newest[name.task_of] = (order, name)
+                    self.newest[task_of] = (order, name)
         if outcome.assignment is not None:
             assigned = self.assignments.get(identity)
             if assigned is None or order > assigned[0]:
@@ -152,7 +158,11 @@ class Batch:
 
     def _add_item(self, identity: Identity, rank: tuple[bool, Order], outcome: Outcome) -> None:
         known = self.items.get(identity)
-        if known is None or rank > known[0]:
+        if known is None:
+            self.items[identity] = (rank, outcome)
+            return
+        self.repeats = True
+        if rank > known[0]:
             self.items[identity] = (rank, outcome)
 
     def item_rows(self) -> list[Row]:

@@ -36,7 +36,8 @@ ASSIGNED = Columns(
         "why": "text",
         "kind": "text",
         "payload": "jsonb",
-    }
+    },
+    finite=frozenset(["payload"]),  # its score is that of the row
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from benchmarks.pages import answers, growth, limits, throughput
+from benchmarks.pages import answers, engine, growth, limits, throughput
 from benchmarks.pages.targets import targets
 from benchmarks.pages.writing import Section, write_page
 
@@ -14,6 +14,7 @@ SECTIONS: Final[dict[str, Section]] = {
     "limits": limits.limits,
     "session": throughput.session,
     "labels": throughput.labels,
+    "operators": engine.operators,
     "producing": throughput.producing,
     "sink": throughput.sink,
     "latency": answers.latency,
