@@ -72,7 +72,8 @@ def dealt(texts: Sequence[str], batch_entries: int) -> list[str]:
     ordered = sorted(texts, key=len)
     batches = max(1, len(texts) // batch_entries)
     chance = random.Random(3)  # noqa: S311 - the same order each time
-    return [text for number in range(batches) for text in chance.sample(own := ordered[number::batches], len(own))]
+    mixes = [ordered[number::batches] for number in range(batches)]
+    return [text for mix in mixes for text in chance.sample(mix, len(mix))]
 
 
 def measure(
