@@ -231,7 +231,7 @@ def test_a_suspect_is_not_kept_waiting_by_live(redis_client: Any, quick: Setting
 
     harness.collector._claim_suspect = claimed  # type: ignore[method-assign]
     harness.collector.start()
-    wait_for(lambda: harness.batches and left(redis_client, quick) == (0, 0))
+    wait_for(lambda: bool(harness.batches) and left(redis_client, quick) == (0, 0))
     harness.stop()
     # Then what was new goes first, since the suspect may end this worker too; but no more than that
     assert [["l0", "l1"], ["suspect"], ["l2"]] == [_ids(batch) for batch in harness.batches]
