@@ -24,7 +24,8 @@ def growth_by_backlog(settings: Settings, sizes: Sequence[int], rounds: int) -> 
     """For each size: microseconds per entry on the clock, here and in Redis, and the median ratio to the shortest
     backlog in the same round. Backlogs are filled up again between rounds."""
     texts = distinct_texts(2_000)
-    with connect(settings) as client, redis.Redis.from_url(settings.redis_url) as other:
+    # Without retries: a pipeline that is sent again because its answer was late adds its entries twice.
+    with connect(settings) as client, redis.Redis.from_url(settings.redis_url, socket_timeout=120, retry=None) as other:
         inboxes = {size: Inbox(client, Keys(f"backlog-{size}"), "growth") for size in sizes}
         keys = {size: Keys(f"backlog-{size}").inbox(Lane.BULK) for size in sizes}
         for size, inbox in inboxes.items():
