@@ -14,6 +14,7 @@ from sqlalchemy import Engine, Pool, create_engine, event
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from schemas.answering import Answered, AnsweredCursor
 from schemas.errors import DatabaseUnavailableError, RowRefusedError
 from schemas.settings import Settings, cpu_quota
 
@@ -21,6 +22,7 @@ _STATEMENT_TIMEOUT_S = 30
 _LOCK_TIMEOUT_S = 10
 _IDLE_IN_TRANSACTION_S = 120
 _POOL_TIMEOUT_S = 10
+_LATE_S = 5
 
 # SQLSTATE classes that speak of the row's content: cardinality, data, integrity, WITH CHECK OPTION,
 # program limits (an index entry that is too large), and errors raised by triggers.
@@ -36,8 +38,9 @@ def make_engine(
 ) -> Engine:
     """An engine on `settings.database_url`, with a connection for every slot and a few more.
 
-    Connections check themselves before use, see a dead peer within half a minute, work in UTC, and give up a
-    statement after `statement_timeout_s` (0: never). Nothing is opened before the first use.
+    Connections check themselves before use, see within seconds that their answer has got lost and within half a
+    minute that the peer is dead, work in UTC, and give up a statement after `statement_timeout_s` (0: never). Nothing
+    is opened before the first use.
     """
     pool: dict[str, Any] = (
         {"poolclass": poolclass}
@@ -60,6 +63,8 @@ def make_engine(
             "tcp_user_timeout": 25_000,
             "application_name": "fenliu",
             "client_encoding": "utf8",
+            "connection_factory": Answered,
+            "cursor_factory": AnsweredCursor,
         },
         hide_parameters=True,  # they hold people's texts, and errors end up in logs
         **pool,
@@ -68,6 +73,7 @@ def make_engine(
     # Not by libpq's `options`, which connection poolers refuse.
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
+        connection.longest_s = statement_timeout_s + _LATE_S if statement_timeout_s else 0.0
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(

@@ -17,6 +17,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "broker_transport_options": {
             "global_keyprefix": settings.keys.celery_prefix,
             "socket_connect_timeout": 5,
+            "socket_timeout": 8,  # a connection that a firewall has forgotten would keep a worker from stopping
             "socket_keepalive": True,
             "health_check_interval": 25,
         },

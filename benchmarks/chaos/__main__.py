@@ -1,6 +1,6 @@
 """`make chaos`: break Fenliu on purpose, scenario after scenario, and look by SQL whether anything got lost or doubled.
 
-    python -m benchmarks.chaos [--scenario NAME ...] [--seed N] [--minutes M] [--items N] [--dry]
+    python -m benchmarks.chaos [--scenario NAME ...] [--seed N] [--minutes M] [--items N] [--logs FOLDER] [--dry]
 
 `--minutes` and `--items` make each scenario smaller or larger. Exit status 1 if a check of any scenario fails; how
 soon work went on is only reported. Do nothing else on the machine meanwhile.
@@ -14,9 +14,10 @@ import secrets
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
-from benchmarks.chaos import deaths, kills, network
+from benchmarks.chaos import clock, deaths, kills, network, order, overload, poison, postgres, redis_server
 from benchmarks.chaos.scenario import Result, Scenario, Size, violations
 from benchmarks.chaos.timeline import summary
 from benchmarks.machine import write_result
@@ -26,6 +27,12 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "kills": kills.run,
     "deaths": deaths.run,
     "network": network.run,
+    "postgres": postgres.run,
+    "redis": redis_server.run,
+    "order": order.run,
+    "clock": clock.run,
+    "poison": poison.run,
+    "overload": overload.run,
 }
 
 
@@ -36,10 +43,11 @@ def main(arguments: Sequence[str] = ()) -> int:
     parser.add_argument("--seed", type=int, help="what chance depends on; a random one by default")
     parser.add_argument("--minutes", type=float, help="of faults in each scenario")
     parser.add_argument("--items", type=int, help="in each scenario")
+    parser.add_argument("--logs", type=Path, help="a folder to keep the workers' logs in")
     parser.add_argument("--dry", action="store_true", help="print the result instead of writing it")
     options = parser.parse_args(arguments)
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
-    size = Size(seed, options.minutes, options.items)
+    size = Size(seed, options.minutes, options.items, options.logs)
     results: dict[str, Result] = {}
     for name in options.scenario or SCENARIOS:
         print(f"== {name}, seed {seed}", flush=True)  # noqa: T201 - a command's output

@@ -18,7 +18,7 @@ def run(size: Size) -> Result:
     """Two of three workers are killed at the same time, again and again; the third goes on."""
     seconds, rng = size.seconds(MINUTES), size.rng("deaths")
     count = size.items or size.part(ITEMS, MINUTES)
-    with place(workers=3) as here, Traffic(here.seen, count, seconds) as traffic:
+    with place(size, workers=3) as here, Traffic(here.seen, count, seconds) as traffic:
         until_s = time.monotonic() + seconds
         while time.monotonic() < until_s:
             traffic.burst(BURST)

@@ -39,7 +39,7 @@ class Fleet:
 
     def __init__(
         self, settings: Settings, logs: Path, timeline: Timeline, watch: Watch, *, count: int,
-        environment: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None, only_first: bool = False,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._logs = logs
@@ -47,6 +47,7 @@ class Fleet:
         self._watch = watch
         self.count = count
         self._environment = dict(environment or {})
+        self._only_first = only_first
         self._places: list[_Place] = []
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -60,6 +61,12 @@ class Fleet:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Drain all, and kill those that do not end."""
+        if self._stopping.is_set():
+            return
         self._stopping.set()
         self._supervisor.join()
         for place in self._places:
@@ -106,10 +113,11 @@ class Fleet:
     def _start(self, name: str) -> subprocess.Popen[bytes]:
         self._started += 1
         environment = os.environ | processes.environment(self._settings) | {"FENLIU_LOG_LEVEL": "WARNING"}
+        more = {} if self._only_first and name != "worker-0" else self._environment
         with (self._logs / f"{name}-{self._started:03}.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "fenliu", "worker"],
-                env=environment | self._environment,
+                env=environment | more,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )

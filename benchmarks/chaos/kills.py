@@ -24,7 +24,7 @@ def run(size: Size) -> Result:
     def times(how_many: int) -> list[float]:
         return sorted(rng.uniform(1, seconds) for _ in range(how_many))
 
-    with place(workers=2) as here, Traffic(here.seen, count, seconds) as traffic:
+    with place(size, workers=2) as here, Traffic(here.seen, count, seconds) as traffic:
 
         def begun() -> None:
             traffic.burst(burst)

@@ -23,7 +23,7 @@ def run(size: Size) -> Result:
     """Two threads of faults, one for each server; workers and producers go through the same proxies."""
     seconds = size.seconds(MINUTES)
     count = size.items or size.part(ITEMS, MINUTES)
-    with place(workers=2, proxied=True) as here, Traffic(here.seen, count, seconds) as traffic:
+    with place(size, workers=2, proxied=True) as here, Traffic(here.seen, count, seconds) as traffic:
         run_together(*(_faults(here, traffic, name, seconds, size.rng(f"network {name}")) for name in here.proxies))
         traffic.finish()
         here.wait_until_empty()

@@ -18,7 +18,7 @@ from sqlalchemy import Engine, NullPool
 from benchmarks.chaos.checks import check, left
 from benchmarks.chaos.fleet import Fleet
 from benchmarks.chaos.proxy import Proxy
-from benchmarks.chaos.scenario import Result
+from benchmarks.chaos.scenario import Result, Size
 from benchmarks.chaos.services import Service
 from benchmarks.chaos.timeline import EXIT, Timeline
 from benchmarks.chaos.watch import Watch
@@ -69,7 +69,8 @@ class Place:
         self._until(empty, limit_s)
 
     def result(self, items: Iterable[Mapping[str, str]], *, skip: Iterable[str] = ()) -> Result:
-        """Checks, faults and recoveries of what has happened here."""
+        """Checks, faults and recoveries of what has happened here. The workers are stopped."""
+        self.fleet.stop()
         rows = list(items)
         recoveries = self.timeline.recoveries()
         recoveries |= {"worker": self.watch.recoveries, "worker, more faults meanwhile": self.watch.disturbed}
@@ -92,12 +93,13 @@ class Place:
 
 @contextmanager
 def place(
-    *, workers: int = 2, proxied: bool = False, environment: Mapping[str, str] | None = None,
-    keep_logs: Path | None = None, **settings: Any,
+    size: Size, *, workers: int = 2, proxied: bool = False, environment: Mapping[str, str] | None = None,
+    only_first: bool = False, **settings: Any,
 ) -> Iterator[Place]:  # fmt: skip
     """A fresh stack with `workers` that are started again when they end, and the sample's routes. Raises SetupError.
 
-    `proxied`: workers and producers reach the servers by TCP proxies. `settings` and `environment` are the workers'.
+    `proxied`: workers and producers reach the servers by TCP proxies. `settings` and `environment` are the workers';
+    with `only_first` the environment is that of one of them.
     """
     timeline = Timeline()
     with ExitStack() as stack:
@@ -128,8 +130,8 @@ def place(
         watch = Watch(direct.redis_url, direct.keys, timeline)
         stack.callback(watch.stopped.set)
         logs = home / "worker-logs"
-        stack.callback(_keep, logs, keep_logs)
-        fleet = Fleet(seen, logs, timeline, watch, count=workers, environment=environment)
+        stack.callback(_keep, logs, size.logs)
+        fleet = Fleet(seen, logs, timeline, watch, count=workers, environment=environment, only_first=only_first)
         stack.enter_context(fleet)
         there = Place(direct, seen, of_redis, of_postgres, proxies, fleet, watch, timeline, engine, client, logs)
         there.wait_until_ready()

@@ -130,8 +130,8 @@ class Proxy:
         self._links.add(link)
         try:
             await asyncio.gather(self._pass(link, reader, server_writer), self._pass(link, server_reader, writer))
-        except OSError:
-            pass  # either end has gone
+        except (OSError, asyncio.CancelledError):
+            pass  # either end has gone, or the proxy is to end
         finally:
             link.abort()
             self._links.discard(link)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 Result = dict[str, Any]
@@ -13,11 +14,12 @@ Result = dict[str, Any]
 
 @dataclass(frozen=True)
 class Size:
-    """How long and how much. `minutes` and `items`: None for a scenario's own."""
+    """How long and how much: `minutes` and `items`, None for a scenario's own. `logs`: where workers' logs are kept."""
 
     seed: int
     minutes: float | None = None
     items: int | None = None
+    logs: Path | None = None
 
     def rng(self, name: str) -> random.Random:
         """Chance that depends on the seed and on who asks, and on nothing else."""

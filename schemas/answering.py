@@ -1,0 +1,177 @@
+"""Connections to Postgres that end when nobody answers on them any more, though they are open.
+
+TCP notices a peer that is gone. It does not notice a proxy or firewall in between that has forgotten the connection
+and goes on acknowledging, and libpq waits for ever. So whoever has waited for long is compared with what the server
+says on a fresh connection: if it works on nothing for us, its answer has got lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import psycopg2
+from psycopg2 import extensions
+
+SILENT_S: Final = 4.0
+"""Wait after which the server is asked what it does."""
+
+_LOOK_S: Final = 1.0
+_PROBE_S: Final = 3.0
+_LEISURE_S: Final = 30.0
+
+# Another session's statement is only seen by its own role, which ours is. A pooler answers with the pid of a session
+# of its own: then nothing can be learned.
+_AT_WORK = """
+    SELECT pg_backend_pid(), array(
+        SELECT pid FROM pg_stat_activity WHERE pid = ANY(%s) AND state IN ('active', 'fastpath function call'))
+"""
+
+
+class Answered(extensions.connection):
+    """A connection that `_Watch` looks after while somebody waits for it."""
+
+    def __init__(self, dsn: str, *arguments: Any, **options: Any) -> None:
+        self.waiting_since_s: float | None = None
+        self.longest_s = 0.0
+        """Longest wait whatever the server says; 0: no such bound."""
+        self.whole_dsn = dsn  # `dsn` has no password
+        super().__init__(dsn, *arguments, **options)
+        # Of our own: libpq may close its descriptor, and the number may soon mean something else.
+        self._socket = socket.socket(fileno=os.dup(self.fileno()))
+        _WATCH.look_after(self)
+
+    def cut(self) -> None:
+        """Let whoever waits get an error. From any thread."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def commit(self) -> None:
+        """As in the base class."""
+        self.waiting_since_s = time.monotonic()
+        try:
+            super().commit()
+        finally:
+            self.waiting_since_s = None
+
+    def rollback(self) -> None:
+        """As in the base class."""
+        self.waiting_since_s = time.monotonic()
+        try:
+            super().rollback()
+        finally:
+            self.waiting_since_s = None
+
+    def close(self) -> None:
+        """As in the base class."""
+        self._socket.close()
+        super().close()
+
+
+class AnsweredCursor(extensions.cursor):
+    """A cursor of an `Answered`."""
+
+    def execute(self, query: Any, vars: Any = None) -> None:
+        """As in the base class."""
+        connection: Any = self.connection
+        connection.waiting_since_s = time.monotonic()
+        try:
+            super().execute(query, vars)
+        finally:
+            connection.waiting_since_s = None
+
+
+class _Watch:
+    """Looks at all open connections from a thread that lives as long as there are any."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: weakref.WeakSet[Answered] = weakref.WeakSet()
+        self._thread: threading.Thread | None = None
+
+    def look_after(self, connection: Answered) -> None:
+        """From now on."""
+        with self._lock:
+            self._open.add(connection)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="answering", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        idle_since_s = time.monotonic()
+        suspects: dict[int, float] = {}
+        while True:
+            time.sleep(_LOOK_S)
+            with self._lock:
+                there = [connection for connection in self._open if not connection.closed]
+                if there:
+                    idle_since_s = time.monotonic()
+                elif time.monotonic() - idle_since_s > _LEISURE_S:
+                    self._thread = None
+                    return
+            suspects = _cut_unanswered(there, suspects)
+
+
+_WATCH: Final = _Watch()
+
+
+def _cut_unanswered(there: Iterable[Answered], suspects: dict[int, float]) -> dict[int, float]:
+    """Cut those that waited in vain the last time already, and still do; who waits in vain now, and since when."""
+    now_s = time.monotonic()
+    silent: list[tuple[Answered, float]] = []
+    for connection in there:
+        since_s = connection.waiting_since_s
+        if since_s is None or now_s - since_s < SILENT_S:
+            continue
+        if connection.longest_s and now_s - since_s > connection.longest_s:
+            connection.cut()
+        else:
+            silent.append((connection, since_s))
+    if not silent:
+        return {}
+    at_work = _at_work(silent[0][0].whole_dsn, [connection.info.backend_pid for connection, _ in silent])
+    found = {}
+    for connection, since_s in silent:
+        if at_work is None or connection.info.backend_pid in at_work or connection.waiting_since_s != since_s:
+            continue
+        if suspects.get(id(connection)) == since_s:
+            connection.cut()
+        else:
+            found[id(connection)] = since_s
+    return found
+
+
+def _at_work(dsn: str, pids: Sequence[int]) -> set[int] | None:
+    """Which of these sessions the server works for; None if it does not say."""
+    until_s = time.monotonic() + _PROBE_S
+    try:
+        probe: Any = psycopg2.connect(dsn, async_=1)
+    except psycopg2.Error:
+        return None
+    try:
+        _wait(probe, until_s)
+        cursor = probe.cursor()
+        cursor.execute(_AT_WORK, [list(pids)])
+        _wait(probe, until_s)
+        own_pid, found = cursor.fetchone()
+        return set(found) if own_pid == probe.info.backend_pid else None
+    except (psycopg2.Error, TimeoutError):
+        return None
+    finally:
+        probe.close()
+
+
+def _wait(probe: Any, until_s: float) -> None:
+    """Until it has connected or answered. Raises TimeoutError."""
+    while (state := probe.poll()) != extensions.POLL_OK:
+        poller = select.poll()
+        poller.register(probe.fileno(), select.POLLIN if state == extensions.POLL_READ else select.POLLOUT)
+        if not poller.poll(max(0.0, until_s - time.monotonic()) * 1000):
+            raise TimeoutError
