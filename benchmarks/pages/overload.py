@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.pages.writing import plot, table
 
@@ -26,7 +27,7 @@ def poison(result: dict[str, Any]) -> str:
         for case in result["cases"]
     ]
     head = [
-        "culprits",
+        "case",
         "neighbours, and those that came meanwhile",
         "culprits",
         "ends of the worker",
@@ -34,7 +35,6 @@ def poison(result: dict[str, Any]) -> str:
         "last dead letter after, s",
         "who came meanwhile waited, median and longest, s",
     ]
-    head[0] = "case"
     return (
         "### Poison\n\n"
         "The shipped model with nodes in its graph that do harm on a marker: give no finite number, ask for more "
@@ -104,6 +104,10 @@ def overload(result: dict[str, Any]) -> str:
             ]
         )
     )
+
+
+SCENARIOS: Final[dict[str, Callable[[dict[str, Any]], str]]] = {"poison": poison, "overload": overload}
+"""Sections by scenario in the result of `make chaos`."""
 
 
 def _seconds(value: float | None) -> str:

@@ -26,9 +26,9 @@ class Bound:
 
 MIB: Final = "MiB"
 BOUNDS: Final = (
-    *(Bound(f"{name}_pss_mib", MIB, 32.0, 12.0) for name in ("worker", "serve", "beat")),
+    *(Bound(f"{name}_pss_mib", MIB, 32.0, 8.0) for name in ("worker", "serve", "beat")),
     Bound("redis_used_mib", MIB, 16.0, 4.0),
-    Bound("redis_pss_mib", MIB, 32.0, 12.0),
+    Bound("redis_pss_mib", MIB, 32.0, 8.0),
     Bound("redis_keys", "keys", 60.0, 20.0),
     *(Bound(f"{name}_handles", "handles", 12.0, 4.0) for name in ("worker", "serve", "beat", "redis")),
     *(Bound(f"{name}_threads", "threads", 8.0, 3.0) for name in ("worker", "serve", "beat")),
