@@ -59,7 +59,9 @@ def running(settings: Settings, *arguments: str) -> Iterator[subprocess.Popen[by
     Workers remember no texts unless the settings say so: texts that come again are to cost what they cost first.
     """
     environment = os.environ | {"FENLIU_LOG_LEVEL": "WARNING", "FENLIU_MEMORY_TEXTS": "0"} | variables(settings)
-    process = subprocess.Popen([sys.executable, "-m", "fenliu", *arguments], env=environment)  # noqa: S603 - ours
+    command = [sys.executable, "-m", "fenliu", *arguments]
+    # In a session of its own: a terminal's Ctrl-C reaches only us, and we stop it in good order.
+    process = subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603 - ours
     try:
         yield process
     finally:

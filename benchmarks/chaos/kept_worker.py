@@ -86,6 +86,7 @@ class KeptWorker:
                 env=processes.environment(self.settings) | dict(self.environment),
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     def _keep(self) -> None:

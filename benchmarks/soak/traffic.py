@@ -160,7 +160,9 @@ class Traffic:
         path.write_text("".join(json.dumps(item, ensure_ascii=False) + "\n" for item in made), encoding="utf-8")
         command = [sys.executable, "-m", "fenliu", "backfill", "start", str(path)]
         environment = processes.environment(self.settings) | variables(self.settings)
-        subprocess.run(command, env=environment, check=True, capture_output=True, timeout=600)  # noqa: S603 - ours
+        subprocess.run(  # noqa: S603 - ours
+            command, env=environment, check=True, capture_output=True, timeout=600, start_new_session=True
+        )
         self.ledger.sent(made)
 
     def _http(self, path: str, body: dict[str, Any] | None = None) -> None:
