@@ -35,10 +35,10 @@ def growth_by_backlog(settings: Settings, sizes: Sequence[int], rounds: int) -> 
         for number in range(rounds + 1):
             order = list(inboxes.items())
             for size, inbox in order if number % 2 else reversed(order):
-                found = _portion(inbox, settings, other)
-                add_entries(other, keys[size], PORTION_BATCHES * BATCH_ENTRIES, texts)
+                entries, *seconds = _portion(inbox, settings, other)
+                add_entries(other, keys[size], entries, texts)
                 if number:
-                    took[size].append(found)
+                    took[size].append((seconds[0] / entries, seconds[1] / entries, seconds[2] / entries))
         for size in sizes:
             if other.xlen(keys[size]) != size:
                 raise RuntimeError(f"{other.xlen(keys[size])} entries wait instead of {size}")
@@ -60,14 +60,17 @@ def growth_by_backlog(settings: Settings, sizes: Sequence[int], rounds: int) -> 
     ]
 
 
-def _portion(inbox: Inbox, settings: Settings, other: Any) -> tuple[float, float, float]:
-    """Seconds on the clock, here and in Redis of some batches."""
+def _portion(inbox: Inbox, settings: Settings, other: Any) -> tuple[int, float, float, float]:
+    """How many entries some batches had, and seconds on the clock, here and in Redis. A read may end before it has a
+    whole batch, at so many bytes."""
+    taken = 0
     server_s, here_s, wall_s = redis_processor_s(other), time.process_time(), time.perf_counter()
     for _ in range(PORTION_BATCHES):
         entries = inbox.read(Lane.BULK, BATCH_ENTRIES)
         inbox.settle(entries, [], settings)
-    return time.perf_counter() - wall_s, time.process_time() - here_s, redis_processor_s(other) - server_s
+        taken += len(entries)
+    return taken, time.perf_counter() - wall_s, time.process_time() - here_s, redis_processor_s(other) - server_s
 
 
 def _per_entry_us(seconds: list[float]) -> float:
-    return statistics.median(seconds) / (PORTION_BATCHES * BATCH_ENTRIES) * 1e6
+    return statistics.median(seconds) * 1e6
