@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.pages.writing import plot, table
 
@@ -104,10 +103,6 @@ def overload(result: dict[str, Any]) -> str:
             ]
         )
     )
-
-
-SCENARIOS: Final[dict[str, Callable[[dict[str, Any]], str]]] = {"poison": poison, "overload": overload}
-"""Sections by scenario in the result of `make chaos`."""
 
 
 def _seconds(value: float | None) -> str:
