@@ -23,9 +23,11 @@ BENCHMARKS: Final[dict[str, Sequence[str]]] = {
     "limits": ["limits"],
     "pipeline": ["pipeline"],
     "pipeline_base": ["pipeline", "--shape", "base", "--slices", "3", "--texts", "512"],
+    "peers": ["peers.command"],
     "labels": ["labels"],
     "producing": ["producing"],
     "sink": ["sink"],
+    "overhead": ["overhead"],
     "latency": ["latency"],
     "gateway": ["gateway"],
     "backfill": ["backfill"],
@@ -34,7 +36,11 @@ BENCHMARKS: Final[dict[str, Sequence[str]]] = {
 }
 """By name, the module and its arguments, in the order in which they run: the session's best setting is what the
 pipeline is held to."""
-NAMED_ALONE: Final[dict[str, Sequence[str]]] = {"dashboards": ["dashboards"], "quantization": ["quantization"]}
+NAMED_ALONE: Final[dict[str, Sequence[str]]] = {
+    "dashboards": ["dashboards"],
+    "quantization": ["quantization"],
+    "engine_steps": ["engine_steps"],
+}
 """Too long for all others, or part of another."""
 
 
@@ -52,7 +58,7 @@ def main(names: Sequence[str]) -> None:
         importlib.import_module(f"benchmarks.{module}").main(arguments)
         took_s[name] = time.perf_counter() - started_s
         print(f"== {name}: {took_s[name]:.1f} s", flush=True)  # noqa: T201
-    if "quantization" in took_s:
+    if not took_s.keys().isdisjoint(["quantization", "engine_steps"]):
         quantization_page.main()
     performance.main()
     reliability.main()
