@@ -95,6 +95,7 @@ class _Watch:
         self._lock = threading.Lock()
         self._open: weakref.WeakSet[Answered] = weakref.WeakSet()
         self._thread: threading.Thread | None = None
+        self._never = threading.Event()
 
     def look_after(self, connection: Answered) -> None:
         """From now on."""
@@ -108,7 +109,7 @@ class _Watch:
         idle_since_s = time.monotonic()
         suspects: dict[int, float] = {}
         while True:
-            time.sleep(_LOOK_S)
+            self._never.wait(_LOOK_S)
             with self._lock:
                 there = [connection for connection in self._open if not connection.closed]
                 if there:

@@ -100,7 +100,12 @@ class Pulse(threading.Thread):
             pipe = self._client.pipeline(transaction=True)
             pipe.hset(self._key, mapping=state)
             pipe.expire(self._key, life_s)
-            pipe.execute()
+            try:
+                pipe.execute()
+            except redis.ResponseError:
+                # At maxmemory Redis takes no values; the old ones may live on, since this worker does.
+                self._client.expire(self._key, life_s)
+                raise
         if time.monotonic() >= self._next_sweep_at:
             self._next_sweep_at = time.monotonic() + self._settings.claim_idle_s
             self._inbox.drop_dead_consumers(4 * self._settings.claim_idle_s + self._settings.idle_poll_s)

@@ -32,7 +32,7 @@ def run(size: Size) -> Result:
 
 def _faults(here: Place, traffic: Traffic, name: str, seconds: float, rng: random.Random) -> Callable[[], None]:
     proxy = here.proxies[name]
-    acts = [_reset, _refused, _stalled, _forgotten, _half_closed, _slow]
+    acts = [reset, refused, stalled, forgotten, half_closed, slow]
 
     def run() -> None:
         until_s = time.monotonic() + seconds
@@ -48,13 +48,15 @@ def _faults(here: Place, traffic: Traffic, name: str, seconds: float, rng: rando
     return run
 
 
-def _reset(here: Place, name: str, proxy: Proxy, rng: random.Random) -> None:  # noqa: ARG001 - like the others
+def reset(here: Place, name: str, proxy: Proxy, rng: random.Random) -> None:  # noqa: ARG001 - like the others
+    """Connections end at once."""
     here.timeline.note(DOWN, name, "connections reset")
     proxy.drop()
     here.timeline.note(UP, name)
 
 
-def _refused(here: Place, name: str, proxy: Proxy, rng: random.Random) -> None:
+def refused(here: Place, name: str, proxy: Proxy, rng: random.Random) -> None:
+    """And new ones, too, for a while."""
     for_s = rng.uniform(0.5, LONGEST_S)
     here.timeline.note(DOWN, name, f"connections reset and refused for {for_s:.1f} s")
     proxy.refuse(True)
@@ -64,7 +66,8 @@ def _refused(here: Place, name: str, proxy: Proxy, rng: random.Random) -> None:
     here.timeline.note(UP, name)
 
 
-def _stalled(here: Place, name: str, proxy: Proxy, rng: random.Random) -> None:
+def stalled(here: Place, name: str, proxy: Proxy, rng: random.Random) -> None:
+    """Nothing is forwarded for a while, then all of it."""
     for_s = rng.uniform(0.5, LONGEST_S)
     here.timeline.note(DOWN, name, f"nothing forwarded for {for_s:.1f} s")
     proxy.stall(True)
@@ -73,20 +76,23 @@ def _stalled(here: Place, name: str, proxy: Proxy, rng: random.Random) -> None:
     here.timeline.note(UP, name)
 
 
-def _forgotten(here: Place, name: str, proxy: Proxy, rng: random.Random) -> None:  # noqa: ARG001
+def forgotten(here: Place, name: str, proxy: Proxy, rng: random.Random) -> None:  # noqa: ARG001
+    """Connections that are open forward nothing any more."""
     here.timeline.note(DOWN, name, "nothing forwarded any more on open connections")
     proxy.forget()
     here.timeline.note(UP, name)
 
 
-def _half_closed(here: Place, name: str, proxy: Proxy, rng: random.Random) -> None:
+def half_closed(here: Place, name: str, proxy: Proxy, rng: random.Random) -> None:
+    """One end hears that no more will come."""
     toward_server = rng.random() < 0.5
     here.timeline.note(DOWN, name, f"connections half closed, {'to the server' if toward_server else 'to the client'}")
     proxy.half_close(toward_server)
     here.timeline.note(UP, name)
 
 
-def _slow(here: Place, name: str, proxy: Proxy, rng: random.Random) -> None:
+def slow(here: Place, name: str, proxy: Proxy, rng: random.Random) -> None:
+    """Everything comes late."""
     delay_s, for_s = rng.uniform(0.02, 0.5), rng.uniform(2, LONGEST_S)
     here.timeline.note(FAULT, name, f"{delay_s * 1000:.0f} ms late for {for_s:.1f} s")
     proxy.delay(delay_s)

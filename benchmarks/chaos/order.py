@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from benchmarks.chaos.place import Place, place, run_together
 from benchmarks.chaos.scenario import Result, Size
@@ -23,6 +24,7 @@ ITEMS = 2_000
 VERSIONS = 5
 WORKERS = 3
 CLAIM_IDLE_S = 1.0
+POISON_AFTER = 100  # whoever freezes has not been ended by what it held
 _MOST_CHARS = 24
 _CHUNK = 100
 _BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
@@ -41,7 +43,13 @@ def run(size: Size) -> Result:
         if each["id"] not in newest or each["updated_at"] > newest[each["id"]]["updated_at"]:
             newest[each["id"]] = each
     # Only a few results stay in a batch or two, so that versions of an item meet in different workers.
-    with place(size, workers=WORKERS, claim_idle_s=CLAIM_IDLE_S, heartbeat_s=0.3, batch_entries=32) as here:
+    quick: dict[str, Any] = {
+        "claim_idle_s": CLAIM_IDLE_S,
+        "heartbeat_s": 0.3,
+        "poison_after": POISON_AFTER,
+        "batch_entries": 32,
+    }
+    with place(size, workers=WORKERS, **quick) as here:
         done = threading.Event()
         chance = size.rng("order, freezing")
         run_together(

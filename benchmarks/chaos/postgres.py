@@ -42,7 +42,7 @@ def run(size: Size) -> Result:
     with place(size) as here, Traffic(here.seen, count, seconds) as traffic:
         until_s = time.monotonic() + seconds
         while time.monotonic() < until_s:
-            faults = [_read_only, _full, _crowded, _locked, _frozen, _fast_restart, _immediate_restart]
+            faults = [read_only, full, crowded, locked, frozen, fast_restart, immediate_restart]
             for fault in rng.sample(faults, len(faults)):
                 time.sleep(rng.uniform(1, PAUSE_S))
                 if time.monotonic() > until_s:
@@ -69,7 +69,8 @@ def _statement(here: Place, *statements: str) -> None:
             connection.execute(text(statement))
 
 
-def _read_only(here: Place, rng: random.Random) -> None:
+def read_only(here: Place, rng: random.Random) -> None:
+    """Transactions may not write, by ALTER SYSTEM."""
     for_s = rng.uniform(0.5, LONGEST_S)
     _statement(here, "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
     with _away(here, f"read-only for {for_s:.1f} s"):
@@ -77,7 +78,8 @@ def _read_only(here: Place, rng: random.Random) -> None:
         _statement(here, "ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
 
 
-def _full(here: Place, rng: random.Random) -> None:
+def full(here: Place, rng: random.Random) -> None:
+    """No row can be added."""
     for_s = rng.uniform(0.5, LONGEST_S)
     _statement(here, _DISK_FULL)
     with _away(here, f"no space left for {for_s:.1f} s"):
@@ -85,7 +87,7 @@ def _full(here: Place, rng: random.Random) -> None:
         _statement(here, "DROP TRIGGER full_disk ON items; DROP FUNCTION disk_is_full()")
 
 
-def _crowded(here: Place, rng: random.Random) -> None:
+def crowded(here: Place, rng: random.Random) -> None:
     """Every connection is ended and all there may be are taken, superusers' too."""
     for_s = rng.uniform(0.5, LONGEST_S)
     with ExitStack() as crowd, _away(here, f"out of connections for {for_s:.1f} s"):
@@ -100,7 +102,7 @@ def _crowded(here: Place, rng: random.Random) -> None:
         crowd.close()
 
 
-def _locked(here: Place, rng: random.Random) -> None:
+def locked(here: Place, rng: random.Random) -> None:
     """Longer than workers wait for a lock, sometimes."""
     for_s = rng.uniform(0.5, 1.5 * LONGEST_S)
     with _away(here, f"items locked for {for_s:.1f} s"), here.engine.begin() as connection:
@@ -108,13 +110,16 @@ def _locked(here: Place, rng: random.Random) -> None:
         time.sleep(for_s)
 
 
-def _frozen(here: Place, rng: random.Random) -> None:
+def frozen(here: Place, rng: random.Random) -> None:
+    """It stands still, its connections stay open."""
     here.postgres.freeze(rng.uniform(0.5, 1.5 * LONGEST_S))
 
 
-def _fast_restart(here: Place, rng: random.Random) -> None:
+def fast_restart(here: Place, rng: random.Random) -> None:
+    """Sessions are ended in order."""
     here.postgres.restart(rng.uniform(0, 2))
 
 
-def _immediate_restart(here: Place, rng: random.Random) -> None:
+def immediate_restart(here: Place, rng: random.Random) -> None:
+    """As after a crash, with recovery."""
     here.postgres.restart(rng.uniform(0, 2), signal.SIGQUIT)

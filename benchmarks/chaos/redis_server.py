@@ -33,13 +33,13 @@ def run(size: Size) -> Result:
     checks = {"producers not told that Redis is full": 0, "entries not settled while Redis was full": 0}
     with place(size) as here, Traffic(here.seen, count, seconds) as traffic:
 
-        def out_of_memory(here: Place, rng: random.Random) -> None:
-            untold, unsettled = _out_of_memory(here, rng)
+        def counted(here: Place, rng: random.Random) -> None:
+            untold, unsettled = out_of_memory(here, rng)
             checks["producers not told that Redis is full"] += untold
             checks["entries not settled while Redis was full"] += unsettled
 
         until_s = time.monotonic() + seconds
-        faults = [out_of_memory, _group_gone, _no_scripts, _connections_killed, _paused, _frozen, _restarted]
+        faults = [counted, group_gone, _no_scripts, _connections_killed, _paused, _frozen, _restarted]
         while time.monotonic() < until_s:
             for fault in rng.sample(faults, len(faults)):
                 time.sleep(rng.uniform(1, PAUSE_S))
@@ -55,7 +55,7 @@ def run(size: Size) -> Result:
         return result
 
 
-def _out_of_memory(here: Place, rng: random.Random) -> tuple[int, int]:
+def out_of_memory(here: Place, rng: random.Random) -> tuple[int, int]:
     """Whether a producer was not told, and how many entries were not settled meanwhile."""
     for_s = rng.uniform(2, LONGEST_S)
     here.timeline.note(FAULT, "redis", f"out of memory for {for_s:.1f} s")
@@ -87,7 +87,8 @@ def _away(here: Place, how: str) -> Iterator[None]:
     here.timeline.note(UP, "redis")
 
 
-def _group_gone(here: Place, rng: random.Random) -> None:  # noqa: ARG001 - like the others
+def group_gone(here: Place, rng: random.Random) -> None:  # noqa: ARG001 - like the others
+    """XGROUP DESTROY, by hand."""
     with _away(here, "consumer group deleted"):
         for stream in here.settings.keys.inboxes.values():
             here.client.xgroup_destroy(stream, GROUP)

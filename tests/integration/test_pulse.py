@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import pytest
+
+from schemas.errors import InboxUnavailableError
 from schemas.names import GROUP, Lane
 from schemas.settings import Settings
 from worker.held import Held
@@ -62,3 +65,20 @@ def test_a_batch_that_hangs_ends_the_process(redis_client: Any, settings: Settin
     pulse.stopped.set()
     pulse.join(10)
     assert ended[0] == EXIT_HUNG
+
+
+def test_a_worker_is_still_seen_while_redis_takes_no_more_values(redis_client: Any, settings: Settings) -> None:
+    # Given a worker that has been seen
+    pulse = _pulse(redis_client, settings, Held())
+    pulse.beat()
+    key = settings.keys.worker("me")
+    redis_client.expire(key, 2)
+    # When Redis is at maxmemory
+    redis_client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(InboxUnavailableError, match="maxmemory"):
+            pulse.beat()
+    finally:
+        redis_client.config_set("maxmemory", 0)
+    # Then what it said last stays
+    assert redis_client.ttl(key) >= 9
