@@ -23,7 +23,9 @@ _MASK = "****"
 class Settings(BaseSettings):
     """Every setting, its default and its meaning. Frozen: a process reads them once."""
 
-    model_config = SettingsConfigDict(env_prefix="FENLIU_", frozen=True, extra="ignore", env_file=None)
+    model_config = SettingsConfigDict(
+        env_prefix="FENLIU_", frozen=True, extra="ignore", env_file=None, allow_inf_nan=False
+    )
 
     home: Path = Field(Path(".fenliu"), description="Folder of the embedded servers, imported models and logs.")
     redis_url: str = Field("", description="Redis URL (redis://, rediss:// or unix://). Empty: embedded server.")
@@ -108,14 +110,14 @@ class Settings(BaseSettings):
     @field_validator("redis_url", "broker_url")
     @classmethod
     def _redis_scheme(cls, url: str) -> str:
-        if url and urlsplit(url).scheme not in {"redis", "rediss", "unix"}:
+        if url and _scheme_of(url) not in {"redis", "rediss", "unix"}:
             raise ValueError("must start with redis://, rediss:// or unix://")
         return url
 
     @field_validator("database_url")
     @classmethod
     def _database_scheme(cls, url: str) -> str:
-        if url and urlsplit(url).scheme not in {"postgresql", "postgresql+psycopg2"}:
+        if url and _scheme_of(url) not in {"postgresql", "postgresql+psycopg2"}:
             raise ValueError("must start with postgresql://")
         return url
 
@@ -163,6 +165,17 @@ class Settings(BaseSettings):
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in self.masked().items())})"
 
     __str__ = __repr__
+
+
+def _scheme_of(url: str) -> str:
+    """What a URL begins with. Raises ValueError that does not quote it, since it may hold a password."""
+    try:
+        url.encode()
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("is no URL; look at its host and port, and write odd characters as %40") from None
+    return parts.scheme
 
 
 def mask_url(url: str) -> str:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 Place = tuple[Any, Any]
 """A container and the key or index of one of its parts."""
 
-ODD_VALUES = (
-    None, True, False, 0, 1, -1, 2**31, 2**63, 2**64, 10**30, 0.5, -0.0, 1e308, float("inf"), float("nan"), "", "a", "\0", "{}",
-    "../x", "a" * 10_000, [], {}, [[]], [None], ["a"], [1, 2], {"a": 1}, {"": None}, [[[[[[[[]]]]]]]],
+ODD_VALUES: tuple[Any, ...] = (
+    None, True, False, 0, 1, -1, 2**31, 2**63, 2**64, 10**30, 0.5, -0.0, 1e308, float("inf"), float("nan"), "", "a",
+    "\0", "{}", "../x", "a" * 10_000, [], {}, [[]], [None], ["a"], [1, 2], {"a": 1}, {"": None}, [[[[[[[[]]]]]]]],
 )  # fmt: skip
 
 

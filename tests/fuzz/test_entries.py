@@ -106,7 +106,7 @@ def line(settings: Settings, engine: Engine, pipeline: Pipeline) -> Iterator[Lin
 
 
 @given(batch=batches)
-@examples(120)
+@examples(50)
 def test_every_entry_leaves_a_row_or_a_dead_letter_and_harms_no_neighbour(line: Line, batch: list[Sent]) -> None:
     # Given a batch of good and odd entries
     line.clear()
@@ -136,7 +136,7 @@ def test_every_entry_leaves_a_row_or_a_dead_letter_and_harms_no_neighbour(line: 
 
 
 @given(fields=st.lists(odd_fields(), max_size=6))
-@examples(150)
+@examples(50)
 def test_a_batch_has_one_outcome_for_each_entry_in_order(pipeline: Pipeline, fields: list[dict[bytes, bytes]]) -> None:
     entries = [RawEntry(Lane.BULK, f"{number}-0", each) for number, each in enumerate(fields)]
     outcomes = pipeline(entries, datetime(2026, 6, 1, tzinfo=UTC))
@@ -144,7 +144,7 @@ def test_a_batch_has_one_outcome_for_each_entry_in_order(pipeline: Pipeline, fie
 
 
 @given(fields=odd_fields(), entry_id=st.sampled_from(["0-0", "1-1", "18446744073709551615-18446744073709551615"]))
-@examples(300)
+@examples(120)
 def test_producers_refuse_exactly_what_workers_refuse(fields: dict[bytes, bytes], entry_id: str) -> None:
     """What can be sent as text at all."""
     keys = Keys("fenliu")
