@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from benchmarks.pages import answers, engine, growth, limits, throughput
+from benchmarks.pages import answers, engine, growth, limits, peers, throughput
 from benchmarks.pages.targets import targets
 from benchmarks.pages.writing import Section, write_page
 
 SECTIONS: Final[dict[str, Section]] = {
     "pipeline": throughput.pipeline,
     "pipeline_base": throughput.pipeline_base,
+    "peers": peers.peers,
+    "peers_base": peers.peers_base,
     "limits": limits.limits,
     "session": throughput.session,
     "labels": throughput.labels,

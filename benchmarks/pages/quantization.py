@@ -1,4 +1,5 @@
-"""The table of docs/quantization.md from what `benchmarks.quantization` wrote; the words around it are not made here.
+"""The tables of docs/quantization.md from what `benchmarks.quantization` and `benchmarks.engine_steps` wrote; the words
+around them are not made here.
 
 python -m benchmarks.pages.quantization
 """
@@ -13,22 +14,82 @@ from typing import Any
 from benchmarks.machine import RESULTS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "quantization.md"
+_FILES = ("quantization", "engine_steps", "engine_openvino")
+STEPS_BEGIN = "<!-- steps: made by `python -m benchmarks.pages.quantization` -->"
+STEPS_END = "<!-- end of steps -->"
 BEGIN, END = "<!-- tables: made by `python -m benchmarks.pages.quantization` -->", "<!-- end of tables -->"
 
 
 def main() -> None:
-    """Put the tables between the page's two marks. Exits with a message where there are no marks or no results."""
-    path = RESULTS / "quantization.json"
-    if not path.exists():
-        raise SystemExit(f"{path.name} is not there: run `python -m benchmarks quantization` first")
+    """Put the tables between the page's marks. Exits with a message where there are no marks or no results."""
     page = PAGE.read_text(encoding="utf-8")
-    if BEGIN not in page or END not in page:
-        raise SystemExit(f"docs/{PAGE.name} has no place for the tables: it needs the lines {BEGIN} and {END}")
-    before, after = page.split(BEGIN)[0], page.split(END)[1]
-    PAGE.write_text(
-        before + BEGIN + "\n\n" + tables(json.loads(path.read_text("utf-8"))) + "\n\n" + END + after, "utf-8"
-    )
+    results = {path.stem: json.loads(path.read_text("utf-8")) for path in RESULTS.glob("*.json") if path.stem in _FILES}
+    if not results:
+        raise SystemExit("no results are there: run `python -m benchmarks quantization engine_steps` first")
+    if "quantization" in results:
+        page = _filled(page, BEGIN, END, tables(results["quantization"]))
+    if "engine_steps" in results:
+        parts = [steps(results["engine_steps"])]
+        parts += [providers(results["engine_openvino"])] if "engine_openvino" in results else []
+        page = _filled(page, STEPS_BEGIN, STEPS_END, "\n\n".join(parts))
+    PAGE.write_text(page, "utf-8")
     print(f"wrote docs/{PAGE.name}")  # noqa: T201 - a command's output
+
+
+def _filled(page: str, begin: str, end: str, content: str) -> str:
+    if begin not in page or end not in page:
+        raise SystemExit(f"docs/{PAGE.name} has no place for the tables: it needs the lines {begin} and {end}")
+    return page.split(begin, maxsplit=1)[0] + begin + "\n\n" + content + "\n\n" + end + page.split(end)[1]
+
+
+def steps(result: dict[str, Any]) -> str:
+    """What each step was to bring and brought."""
+    sizes = [f"{run['texts']} x {run['tokens']}: ms, speed" for run in result["steps"][0]["runs"]]
+    rows = [
+        [
+            f"`{step['name']}`",
+            step["what"],
+            f"`{step['base']}`",
+            step["predicted"],
+            *(f"{run['ms']:.2f}, {run['speed']:.3f} ({run['speed_best']:.3f})" for run in step["runs"]),
+            f"{step['largest_difference']:.0e}",
+            step["kept"],
+        ]
+        for step in result["steps"]
+    ]
+    head = ["step", "what", "on top of", "predicted", *sizes, "largest difference, alone or in a batch", "kept"]
+    return (
+        f"An encoder of {result['shape']}, one thread. Milliseconds of processor time, the best of {result['rounds']} "
+        "rounds; speed against the step named,\nthe median of the rounds' ratios (in brackets: best round against "
+        "best round).\n\n" + _table(head, rows) + _footer(result, "engine_steps")
+    )
+
+
+def providers(result: dict[str, Any]) -> str:
+    """Another provider against the CPU's."""
+    rows = []
+    for row in result["steps"]:
+        if "refused" in row:
+            rows.append([f"`{row['name']}`", f"refused: {row['refused']}", "", ""])
+            continue
+        speeds = ", ".join(f"{run['speed']:.3f}" for run in row["runs"])
+        rows.append([f"`{row['name']}`", speeds, f"{row['difference']:.0e}", f"{row['largest_difference']:.0e}"])
+    sizes = ", ".join(f"{row['texts']} x {row['tokens']}" for row in result["steps"][0]["runs"])
+    provider = result["steps"][0]["provider"]
+    head = ["graph", f"speed against cpu at {sizes}", "difference from cpu", "alone or in a batch"]
+    return (
+        f"`FENLIU_PROVIDER={provider}` against `cpu` in one environment (onnxruntime-{provider} {result['version']}), "
+        "processor time:\n\n" + _table(head, rows) + _footer(result, f"engine_{provider}")
+    )
+
+
+def _footer(result: dict[str, Any], file: str) -> str:
+    machine = result["machine"]
+    return (
+        f"\n\n<sub>benchmarks/results/{file}.json: {machine['processor']}, {machine['cpus']} CPUs, "
+        f"{machine['system']}, Python {machine['python']}, onnxruntime {result['version']}; "
+        f"commit {machine['commit']}, {machine['measured_at']}</sub>"
+    )
 
 
 def tables(result: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Passes over quantized graphs: faster, and nothing that they compute changes."""
 
+import functools
 from collections import Counter
 
 import numpy as np
@@ -33,6 +34,7 @@ def _feeds() -> list[dict[str, np.ndarray]]:
     return [feed(np.random.default_rng(3).integers(5, VOCABULARY, 24)) for _ in range(4)]
 
 
+@functools.cache
 def _quantized(parts: Parts | None = None, *, improve: bool = False) -> "onnx.ModelProto":
     return quantize(encoder(SHAPE, parts), Quantization(min_matrix_elements=1, improve=improve), _feeds())
 
