@@ -137,19 +137,13 @@ def measure(settings: Settings, entries: int, rounds: int) -> list[dict[str, dic
     engine = make_engine(settings)
     measured = []
     for number in range(rounds + 1):
-        share_of_round = 1 if number else 0.2
-        measured.append(
-            {
-                f"{kind.value}, {size} at once": Line(settings, engine).work_off(
-                    f"overhead-{kind.value}-{size}-{number}",
-                    kind,
-                    size,
-                    max(size, int(entries * share * share_of_round)),
-                )
-                for kind in Kind
-                for size, share in SHARES.items()
-            }
-        )
+        of_round = {}
+        for kind in Kind:
+            for size, share in SHARES.items():
+                most = max(size, int(entries * share * (1 if number else 0.2)))
+                source = f"overhead-{kind.value}-{size}-{number}"
+                of_round[f"{kind.value}, {size} at once"] = Line(settings, engine).work_off(source, kind, size, most)
+        measured.append(of_round)
     engine.dispose()
     return measured[1:]
 

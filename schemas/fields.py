@@ -67,6 +67,17 @@ def texts(raw: Mapping[bytes, bytes]) -> dict[str, str]:
         raise
 
 
+def is_plain(text: str, *names: str) -> bool:
+    """Whether these keep the rules of a text and of names at a glance; False only means that it takes a closer look.
+
+    Printable text holds no control character, no half pair and no blank but U+0020.
+    """
+    for value in names:
+        if not (0 < len(value) <= MAX_ID_CHARS and value[0] != " " and value.isprintable()):
+            return False
+    return 0 < len(text) <= MAX_TEXT_CHARS and text[0] != " " and text.isprintable()
+
+
 def name_of(fields: Mapping[str, str], name: str) -> str:
     """A field that names something: 1 to MAX_ID_CHARS characters, no control characters."""
     value = fields.get(name)

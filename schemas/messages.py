@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 
 from schemas.errors import Code, EntryError, PermanentError
 from schemas.fields import (
-    MAX_ID_CHARS,
-    MAX_TEXT_CHARS,
     flag,
     half_pair,
+    is_plain,
     item_text,
     kind_of,
     labels_of,
@@ -125,18 +124,13 @@ def _decoded_at_a_glance(raw: RawEntry) -> Entry | None:
         kind = _KIND_OF[fields.get(b"kind", b"comment")]
     except (KeyError, UnicodeDecodeError):
         return None
-    if not (_is_plain(text, MAX_TEXT_CHARS) and _is_plain(id_, MAX_ID_CHARS) and _is_plain(source, MAX_ID_CHARS)):
+    if not is_plain(text, id_, source):
         return None
     added_at = entry_time(raw.entry_id)
     return Entry(
         raw.lane, raw.entry_id, id_, text, source, kind, TASKS_OF_KIND[kind], DEFAULT_ROUTE_SET, added_at, added_at,
         None, None, {},
     )  # fmt: skip
-
-
-def _is_plain(value: str, most_chars: int) -> bool:
-    """Printable text holds no control character, no half pair and no blank but U+0020."""
-    return 0 < len(value) <= most_chars and value[0] != " " and value.isprintable()
 
 
 def _decoded(raw: RawEntry, keys: Keys) -> Entry:
@@ -193,9 +187,7 @@ def _plainly_right(fields: Mapping[str, str]) -> bool:
         return False
     try:
         return (
-            _is_plain(fields["text"], MAX_TEXT_CHARS)
-            and _is_plain(fields["id"], MAX_ID_CHARS)
-            and _is_plain(fields.get("source", DEFAULT_SOURCE), MAX_ID_CHARS)
+            is_plain(fields["text"], fields["id"], fields.get("source", DEFAULT_SOURCE))
             and fields.get("kind", Kind.COMMENT) in _KINDS
         )
     except (KeyError, AttributeError, TypeError):

@@ -84,7 +84,7 @@ def _write_predictions(connection: Connection, batch: Batch, all_fresh: bool) ->
     if not batch.predictions:
         return {}
     if all_fresh and not batch.repeats:
-        sql.UPSERT_PREDICTIONS.run(connection, batch.prediction_rows({name for _, name in batch.newest.values()}))
+        sql.UPSERT_PREDICTIONS.run(connection, batch.prediction_rows())
         return {}
     before = {} if all_fresh or not batch.newest else _current(connection, batch)
     gains = {

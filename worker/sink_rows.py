@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from schemas.messages import RawEntry, entry_order, entry_time
@@ -75,6 +76,7 @@ DEAD_LETTER = Columns(
     }
 )
 
+_NAME = itemgetter(0)
 _NO = frozenset([b"no", b"false", b"0"])
 
 
@@ -105,7 +107,7 @@ class PredictionOf(NamedTuple):
 class Batch:
     """What one call writes. The newest entry stands for each item, each prediction and each assignment.
 
-    `repeats`: whether any item comes more than once.
+    `repeats`: whether any item, or a task of one, comes more than once.
     """
 
     received_at: datetime
@@ -143,6 +145,7 @@ class Batch:
                 self.predictions[name] = (rank, outcome, prediction)
             if prediction.production:
                 newest = self.newest.get(task_of)
+                self.repeats |= newest is not None
                 if newest is None or order > newest[0]:
                     self.newest[task_of] = (order, name)
         if outcome.assignment is not None:
@@ -167,11 +170,17 @@ class Batch:
 
     def item_rows(self) -> list[Row]:
         """Rows of items. Every process sorts them alike, and so no two wait for each other."""
-        return [_item_row(identity, *self.items[identity], self.received_at) for identity in sorted(self.items)]
+        return [
+            _item_row(identity, rank, outcome, self.received_at)
+            for identity, (rank, outcome) in sorted(self.items.items(), key=_NAME)
+        ]
 
-    def prediction_rows(self, current: set[PredictionOf]) -> list[Row]:
-        """Rows of predictions; those in `current` are to be so."""
-        return [_prediction_row(name, *self.predictions[name], name in current) for name in sorted(self.predictions)]
+    def prediction_rows(self, current: set[PredictionOf] | None = None) -> list[Row]:
+        """Rows of predictions; those in `current` are to be so. Without it, all that production has made."""
+        return [
+            _prediction_row(name, rank, done, prediction, rank[0] if current is None else name in current)
+            for name, (rank, done, prediction) in sorted(self.predictions.items(), key=_NAME)
+        ]
 
     def dead_letter_rows(self) -> list[Row]:
         """Rows of dead letters, in the order of their entries."""
