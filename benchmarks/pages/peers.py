@@ -14,6 +14,7 @@ _HEAD = [
     "",
     "texts/s",
     "Fenliu's, times this",
+    "processor time a text, times Fenliu's",
     "peak memory, MiB",
     "single text p50, ms",
     "p99",
@@ -38,18 +39,20 @@ def _section(result: Mapping[str, Any], title: str, plot_name: str) -> str:
         "**Fenliu**",
         f"**{fenliu['texts_per_s']:.0f}**",
         "1.00",
+        "1.00",
         _memory(fenliu),
         *_single(fenliu),
         "",
         f"{result['texts']:,}",
     ]
     session = ["the session alone, texts in memory", f"{fenliu['session_alone_texts_per_s']:.0f}"]
-    session += [f"{fenliu['share_of_session']:.2f}", *[""] * 4, f"{result['texts']:,}"]
+    session += [f"{fenliu['share_of_session']:.2f}", *[""] * 5, f"{result['texts']:,}"]
     rows = [
         [
             peer["title"],
             f"{peer['texts_per_s']:.0f}",
             f"{peer['fenliu_times']:.2f}",
+            f"{peer['processor_times']:.2f}",
             _memory(peer),
             *_single(peer),
             f"{peer['label_agreement']:.1%}",
@@ -62,9 +65,10 @@ def _section(result: Mapping[str, Any], title: str, plot_name: str) -> str:
         f"## {title}\n\n"
         f"{result['model']} on the same distinct texts, cut at {result['most_tokens']} tokens, in one run: every peer "
         "has its turn between two of\nFenliu's, and is compared with those. From the first text sent to the last row "
-        "committed; infinity-emb and transformers\nwrite no rows and are done with the reply. Memory is the sum of "
-        "every process' peak, in brackets what they hold afterwards\nwith shared pages counted once. Single texts are "
-        "sent one after the other, nothing else running, and replied to after the\ncommit."
+        "committed; infinity-emb and transformers\nwrite no rows and are done with the reply. Processor time is that of "
+        "a peer's own processes, not of Redis, Postgres and\ncallers. Memory is the sum of every process' peak, in "
+        "brackets what they hold afterwards with shared pages counted once.\nSingle texts are sent one after the other, "
+        "nothing else running, and replied to after the commit."
     )
     if random_weights:
         text += " The weights are random: PyTorch's are others, and its labels mean nothing."

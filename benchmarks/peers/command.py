@@ -1,7 +1,7 @@
 """Fenliu and its peers on the same texts with the same model, in one run.
 
     python -m benchmarks.peers --prepare
-    python -m benchmarks.peers [--texts 4000] [--rounds 1] [--only NAME,…] [--shape base] [--dry]
+    python -m benchmarks.peers [--texts 4000] [--rounds 1] [--single 200] [--only NAME,…] [--shape base] [--dry]
 
 --prepare makes the peers' environments in .peers/; without one its peers are left out, and the result says so. All
 texts are distinct and cut at 128 tokens before anybody gets them, so that all do the same work. All peers run all along
@@ -32,7 +32,7 @@ from schemas.manifest import TOKENIZER_FILE
 from worker.inference.folder import find, model_homes
 
 MOST_TOKENS = 128
-WARM_TEXTS, SINGLE_TEXTS = 256, 200
+WARM_TEXTS = 256
 _SPARE_TEXTS = 200
 
 
@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--prepare", action="store_true", help="make the peers' environments, and do nothing else")
     parser.add_argument("--texts", type=int, default=4_000)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--single", type=int, default=200, help="texts that are sent one by one")
     parser.add_argument("--only", default="", help=f"of {', '.join(name for name in TERMS if name != 'fenliu')}")
     parser.add_argument("--shape", choices=SHAPES, help="a model with random weights instead of the shipped one")
     parser.add_argument("--dry", action="store_true", help="print the result instead of writing it")
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] = ()) -> None:
         if options.shape:
             settings = stack.model_copy(update={"model": write_random_model(stack, options.shape)})
         source = find(settings.model, model_homes(settings.models_home))
-        texts = take_texts(source / TOKENIZER_FILE, options.texts, settings.batch_entries)
+        texts = take_texts(source / TOKENIZER_FILE, options.texts, options.single, settings.batch_entries)
         shape = model_folder.random_shape(source, SHAPES[options.shape]) if options.shape else None
         folder = model_folder.write(source, settings.home / "peer-model", shape)
         result = measure(settings, folder, texts, options.rounds, names)
@@ -66,10 +67,10 @@ def main(arguments: Sequence[str] = ()) -> None:
     keep_result(f"peers_{options.shape}" if options.shape else "peers", result, dry=options.dry)
 
 
-def take_texts(tokenizer_file: Path, count: int, batch_entries: int) -> Texts:
+def take_texts(tokenizer_file: Path, count: int, single: int, batch_entries: int) -> Texts:
     """Distinct texts of at most MOST_TOKENS, in an order in which every batch has the same mix of lengths."""
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
-    wanted = WARM_TEXTS + count + SINGLE_TEXTS
+    wanted = WARM_TEXTS + count + single
     found = list(dict.fromkeys(cut(tokenizer, text, MOST_TOKENS) for text in distinct_texts(wanted + _SPARE_TEXTS)))
     if len(found) < wanted:
         raise ValueError(f"{len(found)} texts are distinct when cut at {MOST_TOKENS} tokens, not {wanted}")

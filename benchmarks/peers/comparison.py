@@ -23,6 +23,7 @@ def comparison(looks: Sequence[Look], legs: Sequence[Leg], single_ms: Mapping[st
     fenliu = {
         "texts_per_s": statistics.median(look.fenliu_per_s for look in looks),
         "session_alone_texts_per_s": statistics.median(look.session_per_s for look in looks),
+        "processor_ms": statistics.median(look.fenliu_processor_ms for look in looks),
         "share_of_session": statistics.median(look.fenliu_per_s / look.session_per_s for look in looks),
         "single_ms": spread(single_ms.get("fenliu", [])),
         "looks": [asdict(look) for look in looks],
@@ -49,12 +50,15 @@ def spread(values: Sequence[float]) -> dict[str, Any] | None:
 
 def _peer(legs: Sequence[Leg], looks: Sequence[Look], single_ms: Sequence[float], name: str) -> dict[str, Any]:
     beside = [statistics.mean(look.fenliu_per_s for look in looks[leg.before : leg.before + 2]) for leg in legs]
+    cost_ms = [statistics.mean(look.fenliu_processor_ms for look in looks[leg.before : leg.before + 2]) for leg in legs]
     return {
         "title": TERMS[name].title,
         "how": TERMS[name].how,
         "texts": legs[0].texts,
         "texts_per_s": statistics.median(leg.per_s for leg in legs),
         "fenliu_times": statistics.median(fenliu / leg.per_s for fenliu, leg in zip(beside, legs, strict=True)),
+        "processor_ms": statistics.median(leg.processor_ms for leg in legs),
+        "processor_times": statistics.median(leg.processor_ms / cost for leg, cost in zip(legs, cost_ms, strict=True)),
         "label_agreement": min(leg.agreement for leg in legs),
         "peak_rss_mib": legs[-1].peak_rss_mib,
         "pss_mib": legs[-1].pss_mib,

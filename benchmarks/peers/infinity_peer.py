@@ -76,7 +76,7 @@ def infinity_peer(settings: Settings, model: Path) -> Iterator[Callable[[], list
                     name,
                     process.pid,
                     lambda texts, c=callers, s=size: work(c, s, texts),  # type: ignore[misc]  # bound by defaults
-                    lambda text: _classify(one, [text]),
+                    lambda text: _ask(one, text),
                     writes_rows=False,
                 )
                 for name, callers, size in (
@@ -86,6 +86,15 @@ def infinity_peer(settings: Settings, model: Path) -> Iterator[Callable[[], list
             ]
 
         yield ready
+
+
+def _ask(connection: http.client.HTTPConnection, text: str) -> list[str]:
+    """The server ends connections that are idle for 5 s: then with a new one."""
+    try:
+        return _classify(connection, [text])
+    except (ConnectionError, http.client.HTTPException):
+        connection.close()
+        return _classify(connection, [text])
 
 
 def _classify(connection: http.client.HTTPConnection, texts: Sequence[str]) -> list[str]:

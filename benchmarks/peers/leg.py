@@ -6,14 +6,17 @@ from dataclasses import dataclass, field
 
 from benchmarks.alone import Alone
 from benchmarks.peers.peer import Peer
+from benchmarks.peers.process_tree import processor_s
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Texts per second of Fenliu and of the session alone, one right after the other."""
+    """Texts per second of Fenliu and of the session alone, one right after the other; processor time of Fenliu's worker
+    per text."""
 
     fenliu_per_s: float
     session_per_s: float
+    fenliu_processor_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class Leg:
     name: str
     texts: int
     seconds: float
+    processor_s: float
     agreement: float
     before: int
     peak_rss_mib: float
@@ -35,6 +39,11 @@ class Leg:
     def per_s(self) -> float:
         """Texts per second."""
         return self.texts / self.seconds
+
+    @property
+    def processor_ms(self) -> float:
+        """Processor time of its processes per text."""
+        return self.processor_s / self.texts * 1000
 
 
 @dataclass
@@ -50,8 +59,10 @@ class References:
     def look(self) -> Look:
         """Once more, the session first in every other one."""
         first = self.alone.classify(self.texts).seconds if len(self.looks) % 2 == 0 else None
+        before_s = processor_s(self.fenliu.pid)
         worked = self.fenliu.work(self.texts)
+        took_ms = (processor_s(self.fenliu.pid) - before_s) * 1000
         alone_s = first or self.alone.classify(self.texts).seconds
         self.labels = worked.labels
-        self.looks.append(Look(len(self.texts) / worked.seconds, len(self.texts) / alone_s))
+        self.looks.append(Look(len(self.texts) / worked.seconds, len(self.texts) / alone_s, took_ms / len(self.texts)))
         return self.looks[-1]

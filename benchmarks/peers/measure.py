@@ -17,7 +17,7 @@ from benchmarks.peers.contenders import HOSTS, TERMS, Host
 from benchmarks.peers.fenliu_peer import fenliu_peer
 from benchmarks.peers.leg import Leg, References
 from benchmarks.peers.peer import Peer
-from benchmarks.peers.tree_memory import peak_rss_mib, pss_mib
+from benchmarks.peers.process_tree import peak_rss_mib, processor_s, pss_mib
 from schemas.errors import SetupError
 from schemas.settings import Settings
 
@@ -102,11 +102,13 @@ def _legs(peers: list[Peer], references: References, rounds: int, skipped: dict[
             time.sleep(_PAUSE_S)  # threads that spin for a while after their last run
             own = references.texts[: max(1, round(len(references.texts) * TERMS[peer.name].part))]
             with _skipping([peer.name], skipped, peers):
+                before_s = processor_s(peer.pid)
                 worked = peer.work(own)
+                took_s = processor_s(peer.pid) - before_s
                 same = sum(a == b for a, b in zip(worked.labels, references.labels, strict=False))
                 before = len(references.looks) - 1
                 memory = peak_rss_mib(peer.pid), pss_mib(peer.pid)
-                legs.append(Leg(peer.name, len(own), worked.seconds, same / len(own), before, *memory))
+                legs.append(Leg(peer.name, len(own), worked.seconds, took_s, same / len(own), before, *memory))
                 _say(f"{peer.name} {legs[-1].per_s:.1f} texts/s, {same} of {len(own)} labels the same")
             time.sleep(_PAUSE_S)
             if number % BETWEEN_REFERENCES == 0 or number == len(peers):

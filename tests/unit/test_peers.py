@@ -22,7 +22,7 @@ SHIPPED = ROOT / "models" / "fenliu-e5" / "2"
 
 
 def a_leg(name: str, per_s: float, before: int) -> Leg:
-    return Leg(name, 100, 100 / per_s, 1.0, before, 140.0, None)
+    return Leg(name, 100, 100 / per_s, 0.3, 1.0, before, 140.0, None)
 
 
 def test_nobody_gets_a_text_that_is_longer_than_the_cut() -> None:
@@ -37,9 +37,9 @@ def test_nobody_gets_a_text_that_is_longer_than_the_cut() -> None:
 
 
 def test_texts_are_distinct_over_all_uses() -> None:
-    texts = take_texts(SHIPPED / "tokenizer.json", 300, 64)
+    texts = take_texts(SHIPPED / "tokenizer.json", 300, 20, 64)
     every = [*texts.warm, *texts.timed, *texts.single]
-    assert 300 == len(texts.timed)
+    assert (300, 20) == (len(texts.timed), len(texts.single))
     assert len(every) == len(set(every))
 
 
@@ -56,7 +56,7 @@ def test_weights_for_pytorch_are_the_graphs_own() -> None:
 
 def test_a_peer_is_held_against_fenliu_right_before_and_after_it() -> None:
     # Given a machine that is half as fast when the second peer has its turn
-    looks = [Look(1000.0, 1020.0), Look(800.0, 820.0), Look(400.0, 410.0)]
+    looks = [Look(1000.0, 1020.0, 2.0), Look(800.0, 820.0, 2.0), Look(400.0, 410.0, 2.0)]
     legs = [a_leg("celery-threads", 450.0, 0), a_leg("celery-batches", 200.0, 1)]
     # When the turns are compared
     found = comparison(looks, legs, {"fenliu": [5.0, 6.0], "celery-threads": [7.0, 9.0]})
@@ -96,7 +96,7 @@ def test_the_section_tells_all_that_were_measured_and_who_is_left_out(
 ) -> None:
     # Given a result of one peer, with another left out
     monkeypatch.setattr(benchmarks.pages.writing, "PLOTS", tmp_path)
-    looks = [Look(1000.0, 1020.0), Look(1000.0, 1020.0)]
+    looks = [Look(1000.0, 1020.0, 2.0), Look(1000.0, 1020.0, 2.0)]
     legs = [a_leg("celery-threads", 500.0, 0)]
     found: dict[str, Any] = comparison(looks, legs, {"fenliu": [5.0], "celery-threads": [7.0]})
     found["fenliu"] |= {"peak_rss_mib": 250.4, "pss_mib": 240.0}
@@ -106,7 +106,7 @@ def test_the_section_tells_all_that_were_measured_and_who_is_left_out(
     section = peers(about | found)
     # Then both are in it, and the plot is beside it
     lines = section.splitlines()
-    assert "| **Fenliu** | **1000** | 1.00 | 250 (240) | 5.0 | 5.0 |  | 100 |" in lines
-    assert "| Celery, one text a task, threads | 500 | 2.00 | 140 | 7.0 | 7.0 | 100.0% | 100 |" in lines
+    assert "| **Fenliu** | **1000** | 1.00 | 1.00 | 250 (240) | 5.0 | 5.0 |  | 100 |" in lines
+    assert "| Celery, one text a task, threads | 500 | 2.00 | 1.50 | 140 | 7.0 | 7.0 | 100.0% | 100 |" in lines
     assert "- infinity-1: no environment" in lines
     assert (tmp_path / "peers.svg").exists()

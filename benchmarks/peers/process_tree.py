@@ -1,4 +1,4 @@
-"""Memory of a process and all its children."""
+"""Memory and processor time of a process and all its children."""
 
 from __future__ import annotations
 
@@ -26,6 +26,16 @@ def pss_mib(pid: int) -> float | None:
                 return None
             found += memory.pss
     return found / MIB
+
+
+def processor_s(pid: int) -> float:
+    """Processor time that they have taken so far."""
+    found = 0.0
+    for process in _tree(pid):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            found += times.user + times.system
+    return found
 
 
 def _tree(pid: int) -> list[psutil.Process]:
