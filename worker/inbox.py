@@ -141,10 +141,14 @@ class Inbox:
             ]
         )
 
-    def refresh(self, entries: Iterable[RawEntry]) -> None:
-        """Say that these are being worked on: their idle time starts again; no delivery is counted."""
-        for lane, ids in _by_lane(entries):
-            self._xclaim_justid(lane, ids)
+    def refresh(self, entries: Iterable[RawEntry]) -> set[tuple[Lane, str]]:
+        """Say that these are being worked on: their idle time starts again; no delivery is counted.
+
+        Which of them are still pending, by inbox and entry id.
+        """
+        return {
+            (lane, entry_id.decode()) for lane, ids in _by_lane(entries) for entry_id in self._xclaim_justid(lane, ids)
+        }
 
     def release(self, entries: Iterable[RawEntry]) -> None:
         """Give entries back: free at once for any consumer, and this delivery does not count."""
@@ -214,8 +218,8 @@ class Inbox:
             self._bite *= 2
         return entries
 
-    def _xclaim_justid(self, lane: Lane, ids: list[str], **options: int) -> None:
-        self._grouped(
+    def _xclaim_justid(self, lane: Lane, ids: list[str], **options: int) -> list[bytes]:
+        return self._grouped(
             lambda: self._client.xclaim(self._keys.inbox(lane), GROUP, self.consumer, 0, ids, justid=True, **options)
         )
 

@@ -217,13 +217,30 @@ class Slot:
     def _settle(self, hand: _Hand) -> None:
         if not hand.finished:
             return
+        self._drop_lost(hand)
         entries = [entry for entry, _ in hand.finished]
-        self._settling.settle(entries, [outcome for _, outcome in hand.finished], hand.received_at)
+        if entries:
+            self._settling.settle(entries, [outcome for _, outcome in hand.finished], hand.received_at)
         hand.finished = []
         self._held.remove(entries)
         for entry in entries:
             del hand.rest[entry.lane, entry.entry_id]
         self._on_settled(len(entries))
+
+    def _drop_lost(self, hand: _Hand) -> None:
+        """Do not write what others have settled while this process stood still: its item may have been erased since."""
+        entries = [entry for entry, _ in hand.finished]
+        if self._held.unsure(entries, self._settings.claim_idle_s / 2):
+            self._patiently(lambda: self._held.refresh(self._inbox.refresh))
+        lost = self._held.lost(entries)
+        if not lost:
+            return
+        log.warning("settled_by_others", entries=len(lost))
+        dropped = [entry for entry in entries if (entry.lane, entry.entry_id) in lost]
+        hand.finished = [pair for pair in hand.finished if (pair[0].lane, pair[0].entry_id) not in lost]
+        self._held.remove(dropped)
+        for entry in dropped:
+            del hand.rest[entry.lane, entry.entry_id]
 
 
 def parts(batch: Sequence[RawEntry], most_chars: int) -> Iterator[list[RawEntry]]:

@@ -14,7 +14,7 @@ from benchmarks.chaos.scenario import Result, Size
 from benchmarks.chaos.timeline import FAULT
 from benchmarks.chaos.traffic import Traffic, items
 
-MINUTES = 1.5
+MINUTES = 0.75
 ITEMS = 15_000
 BURST = 300
 STEPS_S = (3_600, 0, -3_600, 0)

@@ -8,7 +8,7 @@ from benchmarks.chaos.place import place
 from benchmarks.chaos.scenario import Result, Size
 from benchmarks.chaos.traffic import Traffic, items
 
-MINUTES = 2.5
+MINUTES = 2.0
 ITEMS = 20_000
 BURST = 1_000
 _SETTLE_S = 60.0

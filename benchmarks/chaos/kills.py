@@ -8,7 +8,7 @@ from benchmarks.chaos.place import at_times, place, run_together
 from benchmarks.chaos.scenario import Result, Size
 from benchmarks.chaos.traffic import Traffic, items
 
-MINUTES = 9.0
+MINUTES = 7.0
 ITEMS = 100_000
 WORKER_KILLS, SERVICE_KILLS = 50, 20
 AWAY_S = 3.0

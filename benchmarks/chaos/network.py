@@ -12,7 +12,7 @@ from benchmarks.chaos.scenario import Result, Size
 from benchmarks.chaos.timeline import DOWN, FAULT, UP
 from benchmarks.chaos.traffic import Traffic, items
 
-MINUTES = 4.0
+MINUTES = 3.0
 ITEMS = 30_000
 LONGEST_S = 8.0
 PAUSE_S = 12.0

@@ -19,7 +19,7 @@ from benchmarks.texts import sample_texts
 from producers.client import Client
 from schemas.names import Kind, Lane
 
-MINUTES = 1.0
+MINUTES = 0.75
 ITEMS = 2_000
 VERSIONS = 5
 WORKERS = 3

@@ -31,7 +31,7 @@ from worker.migrate import migrate
 from worker.servers import PostgresServer, RedisServer, make_sockets_folder, remove_sockets_folder
 
 _READY_S = 120.0
-_EMPTY_S = 150.0
+_STUCK_S = 60.0
 
 
 @dataclass
@@ -57,16 +57,15 @@ class Place:
             _READY_S,
         )
 
-    def wait_until_empty(self, limit_s: float = _EMPTY_S) -> None:
-        """Return when everything is worked off, or after `limit_s`: the checks tell."""
-
-        def empty() -> bool:
+    def wait_until_empty(self, stuck_s: float = _STUCK_S) -> None:
+        """Return when everything is worked off, or nothing has been settled for `stuck_s`: the checks tell."""
+        while self.timeline.now_s() - self.timeline.last_settled_s() < stuck_s:
             try:
-                return not any(left(self.client, self.settings.keys).values())
+                if not any(left(self.client, self.settings.keys).values()):
+                    return
             except redis.RedisError:
-                return False
-
-        self._until(empty, limit_s)
+                pass  # it has been started again a moment ago
+            time.sleep(0.1)
 
     def result(self, items: Iterable[Mapping[str, str]], *, skip: Iterable[str] = ()) -> Result:
         """Checks, faults and recoveries of what has happened here. The workers are stopped."""

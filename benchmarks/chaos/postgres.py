@@ -19,7 +19,7 @@ from benchmarks.chaos.scenario import Result, Size
 from benchmarks.chaos.timeline import DOWN, UP
 from benchmarks.chaos.traffic import Traffic, items
 
-MINUTES = 2.5
+MINUTES = 2.0
 ITEMS = 20_000
 LONGEST_S = 8.0
 PAUSE_S = 4.0

@@ -18,7 +18,7 @@ from producers.client import Client
 from schemas.errors import InboxUnavailableError
 from schemas.names import GROUP
 
-MINUTES = 2.5
+MINUTES = 2.0
 ITEMS = 20_000
 LONGEST_S = 8.0
 PAUSE_S = 4.0

@@ -51,6 +51,14 @@ class Timeline:
         with self._lock:
             self.settled.append((self.now_s(), settled))
 
+    def last_settled_s(self) -> float:
+        """When the last entry was settled, or the last thing happened."""
+        with self._lock:
+            count = self.settled[-1][1] if self.settled else 0
+            at = bisect.bisect_left(self.settled, count, key=lambda sample: sample[1])
+            settled_s = self.settled[at][0] if self.settled else 0.0
+            return max(settled_s, self.events[-1].at_s if self.events else 0.0)
+
     def faults(self) -> list[dict[str, Any]]:
         """All that was done, and exits of workers that nobody had asked for."""
         kinds = {DOWN, FAULT, EXIT}

@@ -86,8 +86,8 @@ def _recoveries(recoveries: Sequence[tuple[str, str, Sequence[float]]]) -> str:
     return (
         "How soon work goes on. After a service: from its first answer, with the others there, to the next settled "
         "entry.\nAfter a worker's death: until another has settled the last entry that it held; nobody touches these "
-        "before `claim_idle_s`\n(15 s, in `order` 1 s), and where more is killed meanwhile, they wait for that, too.\n\n"
-        + table(["scenario", "after", "times", "median, s", "95 %, s", "longest, s"], rows)
+        "before `claim_idle_s`\n(15 s, in `order` 1 s), and where more is killed meanwhile, they wait for that, "
+        "too.\n\n" + table(["scenario", "after", "times", "median, s", "95 %, s", "longest, s"], rows)
     )
 
 

@@ -30,7 +30,7 @@ def busy(**options: Any) -> Iterator[tuple[Place, Traffic]]:
 def finished(here: Place, traffic: Traffic) -> dict[str, Any]:
     """What the checks say when all has been sent and worked off."""
     traffic.finish()
-    here.wait_until_empty(60)
+    here.wait_until_empty()
     result = here.result(items(ITEMS))
     assert ({}, 0, []) == (violations(result), result["workers_that_ended_by_themselves"], traffic.errors), result
     return result

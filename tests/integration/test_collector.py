@@ -200,3 +200,28 @@ def test_a_batch_of_long_texts_is_written_in_parts(redis_client: Any, quick: Set
     wait_for(lambda: len(harness.ids()) == 10)
     harness.stop()
     assert [2, 2, 2, 2, 2] == [len(batch) for batch in harness.batches]
+
+
+def test_what_others_have_settled_meanwhile_is_not_written(redis_client: Any, quick: Settings) -> None:
+    # Given a worker that stands still with two entries in hand
+    harness = Harness(quick, slots=1)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def stand_still(entries: Sequence[RawEntry]) -> None:
+        begun.set()
+        assert go_on.wait(20)
+
+    harness.in_model = stand_still
+    add(redis_client, quick, ["a", "b"])
+    harness.collector.start()
+    assert begun.wait(20)
+    # When another claims one of them after claim_idle_s, and settles it; its item may be erased after that
+    other = Inbox(redis_client, quick.keys, "other")
+    wait_for(lambda: len(other.stale(Lane.LIVE, quick.claim_idle_s, 10)) == 2)
+    other.settle(other.claim(Lane.LIVE, other.stale(Lane.LIVE, quick.claim_idle_s, 10)[:1], 0), [], quick)
+    go_on.set()
+    # Then the worker writes the other one alone
+    wait_for(lambda: left(redis_client, quick) == (0, 0))
+    assert harness.stop()
+    assert ["b"] == harness.ids()
+    assert [] == harness.held.entries()

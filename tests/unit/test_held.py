@@ -7,7 +7,7 @@ import time
 
 from schemas.messages import RawEntry
 from schemas.names import Lane
-from worker.held import Held
+from worker.held import Held, Key
 
 
 def test_entries_of_both_inboxes_are_held_until_removed() -> None:
@@ -61,10 +61,11 @@ def test_what_is_let_go_is_not_refreshed_afterwards() -> None:
     held.add([entry])
     happened: list[str] = []
 
-    def refresh(entries: object) -> None:
+    def refresh(entries: object) -> set[Key]:
         begun.set()
         assert go_on.wait(10)
         happened.append("refreshed")
+        return set()
 
     refreshing = threading.Thread(target=held.refresh, args=(refresh,))
     refreshing.start()
@@ -79,3 +80,26 @@ def test_what_is_let_go_is_not_refreshed_afterwards() -> None:
     assert ["refreshed", "let go"] == happened
     # and no refresh that begins later knows it
     assert 0 == held.refresh(refresh)
+
+
+def test_what_is_no_longer_pending_is_lost_until_it_is_read_again() -> None:
+    # Given two entries in hand, one of which somebody else has settled
+    ours, theirs, held = RawEntry(Lane.LIVE, "1-1", {}), RawEntry(Lane.LIVE, "1-2", {}), Held()
+    held.add([ours, theirs])
+    held.refresh(lambda entries: {(Lane.LIVE, "1-1")})
+    # Then that one is lost
+    assert {(Lane.LIVE, "1-2")} == held.lost([ours, theirs])
+    # And no longer when it comes again, after the group was made anew
+    held.add([theirs])
+    assert set() == held.lost([ours, theirs])
+
+
+def test_who_has_not_refreshed_for_long_or_claimed_from_others_cannot_be_sure() -> None:
+    entry, held = RawEntry(Lane.LIVE, "1-1", {}), Held()
+    held.add([entry])
+    assert not held.unsure([entry], 60)
+    time.sleep(0.02)
+    assert held.unsure([entry], 0.01)
+    held.refresh(lambda entries: {(Lane.LIVE, "1-1")})
+    assert not held.unsure([entry], 0.5)
+    assert held.unsure([RawEntry(Lane.LIVE, "1-1", {}, deliveries=2)], 60)
