@@ -1,9 +1,10 @@
 """What each step beyond the products is worth: graph passes and session options, one after the other, and providers.
 
-    python -m benchmarks.engine_steps [--rounds 25] [--runs 2] [--provider openvino]
+    python -m benchmarks.engine_steps [--rounds 25] [--runs 1] [--provider openvino]
 
 An encoder of the shipped model's shape with random weights, INT8 as `training.quantize` makes it; one thread. Every
 variant runs once per round, by processor time; ratios are taken inside a round against the variant named as its base.
+Each has two sessions, for the same graph differs by a few percent with where its memory happens to lie.
 With `--provider` the same graphs run with that provider of onnxruntime and with the CPU's, in an environment that has
 it; what a provider refuses is said with its message. The tables go into docs/quantization.md.
 """
@@ -39,6 +40,7 @@ from worker.inference.providers import CPU, execution_providers
 SHAPE = Shape("4x384 of 1,024", 4, 384, 12, 1024)
 _CALIBRATION_TEXTS, _CALIBRATION_TOKENS = 8, 24
 _LONGEST_MESSAGE = 120
+_SESSIONS = 2
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=25)
-    parser.add_argument("--runs", type=int, default=2, help="runs of each variant in a round")
+    parser.add_argument("--runs", type=int, default=1, help="runs of each variant in a round")
     parser.add_argument("--provider", default="", help="compare this provider with the CPU's instead, e.g. openvino")
     parser.add_argument("--dry", action="store_true", help="print the result instead of writing it")
     options = parser.parse_args(arguments)
@@ -124,11 +126,16 @@ def measure(chosen: Sequence[Step], rounds: int, runs: int) -> list[dict[str, An
     """Milliseconds and ratios of each step at each size of run."""
     fp32 = encoder(SHAPE)
     int8 = calibrated(Quantization(improve=False))(fp32)
-    found = {step.name: _session(step, step.graph(fp32 if step.from_fp32 else int8)) for step in chosen}
-    times = {name: _times(made, runs) for name, made in found.items()}
+    graphs = {step.name: step.graph(fp32 if step.from_fp32 else int8) for step in chosen}
+    found = {step.name: [_session(step, graphs[step.name]) for _ in range(_SESSIONS)] for step in chosen}
+    times = {
+        name: {size: [_one(made, size, runs) for made in sessions] for size in RUNS} for name, sessions in found.items()
+    }
     for _ in range(rounds):
-        for measured in [one for by_shape in times.values() for one in by_shape.values()]:
-            measured.once()
+        for number in range(_SESSIONS):
+            for by_size in times.values():
+                for sessions in by_size.values():
+                    sessions[number].once()
     return [
         {
             "name": step.name,
@@ -136,7 +143,7 @@ def measure(chosen: Sequence[Step], rounds: int, runs: int) -> list[dict[str, An
             "what": step.what,
             "predicted": step.predicted,
             "kept": step.kept,
-            "largest_difference": float(f"{largest_difference(found[step.name]):.1e}"),
+            "largest_difference": float(f"{largest_difference(found[step.name][0]):.1e}"),
             "runs": [_ratio(size, times[step.name][size], times[step.base][size]) for size in RUNS],
         }
         for step in chosen
@@ -168,7 +175,7 @@ def compare(provider: str, rounds: int, runs: int) -> list[dict[str, Any]]:
             for measured in [one for pair in pairs.values() for one in pair]:
                 measured.once()
         row |= {"difference": float(f"{difference:.1e}"), "largest_difference": largest_difference(other)}
-        rows.append(row | {"runs": [_ratio(size, mine, base) for size, (base, mine) in pairs.items()]})
+        rows.append(row | {"runs": [_ratio(size, [mine], [base]) for size, (base, mine) in pairs.items()]})
     return rows
 
 
@@ -192,25 +199,22 @@ def _options() -> Any:
     return options
 
 
-def _times(made: Any, runs: int) -> dict[tuple[int, int], Measured]:
-    return {size: _one(made, size, runs) for size in RUNS}
-
-
 def _one(made: Any, size: tuple[int, int], runs: int) -> Measured:
     fed = feed(*size)
     return Measured(lambda: made.run(None, fed), runs, [])
 
 
-def _ratio(size: tuple[int, int], measured: Measured, base: Measured) -> dict[str, Any]:
+def _ratio(size: tuple[int, int], measured: Sequence[Measured], bases: Sequence[Measured]) -> dict[str, Any]:
     """How many times as fast as the base: `speed`, the median of the rounds, `speed_best`, each one's best round."""
-    ratios = [other / own for own, other in zip(measured.seconds, base.seconds, strict=True)]
+    own, other = ([seconds for one in many for seconds in one.seconds] for many in (measured, bases))
+    ratios = [before / after for before, after in zip(other, own, strict=True)]
     return {
         "texts": size[0],
         "tokens": size[1],
-        "ms": round(min(measured.seconds) * 1e3, 2),
+        "ms": round(min(own) * 1e3, 2),
         "speed": round(statistics.median(ratios), 3),
-        "speed_best": round(min(base.seconds) / min(measured.seconds), 3),
-        "seconds": measured.seconds,
+        "speed_best": round(min(other) / min(own), 3),
+        "seconds": own,
     }
 
 
