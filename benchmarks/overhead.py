@@ -35,6 +35,7 @@ from schemas.labels import Label, LabelSet
 from schemas.messages import decode
 from schemas.names import Kind, Lane, Stage, Task
 from schemas.settings import Settings
+from worker.garbage import settle_down
 from worker.held import Held
 from worker.inbox import Inbox, connect
 from worker.inference.classifier import Classifier, Job, PreparedLabels, Result, Scores
@@ -135,6 +136,7 @@ def main(arguments: Sequence[str] = ()) -> None:
 def measure(settings: Settings, entries: int, rounds: int) -> list[dict[str, dict[str, float]]]:
     """Microseconds per item: for each round, by case, by stage. The first round of all warms up and is left out."""
     engine = make_engine(settings)
+    settle_down()  # as a worker does
     measured = []
     for number in range(rounds + 1):
         of_round = {}

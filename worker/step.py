@@ -24,6 +24,7 @@ from schemas.errors import DatabaseUnavailableError, SetupError
 from schemas.manifest import Manifest
 from schemas.settings import Settings
 from worker.collector import Collector
+from worker.garbage import settle_down
 from worker.held import Held
 from worker.inbox import Inbox, connect
 from worker.migrate import migrate
@@ -95,6 +96,7 @@ class CollectorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ha
         )
         metrics.works(held, slots, manifest.id)
         signals.worker_shutting_down.connect(self._on_shutting_down)
+        settle_down()
         self._pulse.start()
         self._collector.start()
         log.info("collecting", consumer=consumer, slots=slots, model=manifest.id)
