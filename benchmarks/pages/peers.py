@@ -65,10 +65,10 @@ def _section(result: Mapping[str, Any], title: str, plot_name: str) -> str:
         f"## {title}\n\n"
         f"{result['model']} on the same distinct texts, cut at {result['most_tokens']} tokens, in one run: every peer "
         "has its turn between two of\nFenliu's, and is compared with those. From the first text sent to the last row "
-        "committed; infinity-emb and transformers\nwrite no rows and are done with the reply. Processor time is that of "
-        "a peer's own processes, not of Redis, Postgres and\ncallers. Memory is the sum of every process' peak, in "
-        "brackets what they hold afterwards with shared pages counted once.\nSingle texts are sent one after the other, "
-        "nothing else running, and replied to after the commit."
+        "committed; infinity-emb and transformers\nwrite no rows and are done with the reply. Processor time is that "
+        "of a peer's own processes, not of Redis, Postgres and\ncallers. Memory is the sum of every process' peak, in "
+        "brackets what they hold afterwards with shared pages counted once.\nSingle texts are sent one after the "
+        "other, nothing else running, and replied to after the commit."
     )
     if random_weights:
         text += " The weights are random: PyTorch's are others, and its labels mean nothing."
