@@ -24,6 +24,7 @@ from worker.share import Share
 log = structlog.get_logger(__name__)
 
 _TICK_S = 0.1
+_LOOK_S = 1.0  # released entries are free at once, whatever claim_idle_s is
 
 
 class Collector(threading.Thread):
@@ -54,13 +55,14 @@ class Collector(threading.Thread):
         self._stopping = stopping
         self._share = share
         self._next_claim_at = 0.0
+        self._look_s = min(_LOOK_S, settings.claim_idle_s / 4)
 
     def run(self) -> None:
         """Fill free slots until told to stop, whatever happens to Redis meanwhile."""
         pause_s = _TICK_S
         grouped = False
         # What is new goes first: what was left may be what ended the worker before this one, and end this one too.
-        self._next_claim_at = time.monotonic() + self._settings.claim_idle_s / 4
+        self._next_claim_at = time.monotonic() + self._look_s
         while not self._stopping.is_set():
             if not self._free.acquire(timeout=_TICK_S):
                 continue
@@ -133,7 +135,7 @@ class Collector(threading.Thread):
         return self._inbox.wait(most, self._settings.idle_poll_s)
 
     def _left_by_others(self) -> list[tuple[Lane, Stale]]:
-        """What dead workers left, live first; looked for every quarter of claim_idle_s, and on while there is some.
+        """What dead workers left, live first; looked for every second, and on while there is some.
 
         What is in hand here is not left, even if the pulse is late.
         """
@@ -147,7 +149,7 @@ class Collector(threading.Thread):
             if not self._held.holds(lane, stale.entry_id)
         ]
         if not left:
-            self._next_claim_at = time.monotonic() + idle_s / 4
+            self._next_claim_at = time.monotonic() + self._look_s
         return left
 
     def _claim_suspect(self, lane: Lane, suspect: Stale) -> list[RawEntry]:

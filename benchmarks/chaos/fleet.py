@@ -92,6 +92,10 @@ class Fleet:
             self._watch.died(place.process.pid)
             return True
 
+    def pids(self) -> list[int]:
+        """Of the workers that there are now, or were until a moment ago."""
+        return [place.process.pid for place in self._places]
+
     def freeze(self, number: int, seconds: float) -> None:
         """SIGSTOP one worker and let it go on later; returns then."""
         place = self._places[number % len(self._places)]

@@ -26,7 +26,7 @@ from benchmarks.texts import SAMPLE
 from schemas.database import make_engine
 from schemas.routes import read_routes_file
 from schemas.settings import Settings
-from worker import routes
+from worker import pulse, routes
 from worker.migrate import migrate
 from worker.servers import PostgresServer, RedisServer, make_sockets_folder, remove_sockets_folder
 
@@ -52,10 +52,12 @@ class Place:
 
     def wait_until_ready(self) -> None:
         """Return when every worker has had a heartbeat."""
-        self._until(
-            lambda: len(list(self.client.scan_iter(self.settings.keys.worker_prefix + "*"))) >= self.fleet.count,
-            _READY_S,
-        )
+
+        def ready() -> bool:
+            seen = {worker.get("pid") for worker in pulse.workers(self.client, self.settings.keys)}
+            return seen >= {str(pid) for pid in self.fleet.pids()}
+
+        self._until(ready, _READY_S)
 
     def wait_until_empty(self, stuck_s: float = _STUCK_S) -> None:
         """Return when everything is worked off, or nothing has been settled for `stuck_s`: the checks tell."""
