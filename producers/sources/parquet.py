@@ -9,6 +9,7 @@ from typing import Any
 
 from producers.sources.columns import Columns
 from producers.sources.opened import BROKEN, Opened, reason
+from producers.sources.parquet_footer import Chunk, chunks_of
 from producers.sources.parquet_pages import pages_of
 from schemas.errors import SetupError, SourceError
 
@@ -61,6 +62,10 @@ class ParquetRows:
             self._table = parquet.ParquetFile(file, pre_buffer=False, buffer_size=_PAGE_BUFFER_BYTES)
         except self._arrow_error as error:
             raise self._broken(error) from error
+        try:
+            self._chunks = chunks_of(file)
+        except SourceError as error:
+            raise SourceError(f"{self._name}: {error}") from None
         metadata = self._table.metadata
         self.groups: list[int] = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
         self.total: int = sum(self.groups)
@@ -134,33 +139,30 @@ class ParquetRows:
 
     def _batch_rows(self, group: int) -> int:
         """Fewer rows where the group's cells are large, or could be by what its pages say."""
-        metadata = self._table.metadata.row_group(group)
-        places = [
-            place
-            for place in range(metadata.num_columns)
-            if metadata.column(place).path_in_schema.partition(".")[0] in self._wanted
-        ]
-        rows = metadata.num_rows
-        mean = sum(metadata.column(place).total_uncompressed_size for place in places) / max(1, rows)
+        rows = self.groups[group]
+        chunks = self._chunks[group] if group < len(self._chunks) else []
+        wanted = [(place, chunk) for place, chunk in enumerate(chunks) if chunk.path.partition(".")[0] in self._wanted]
+        if len(chunks) != len(self._table.schema) or (rows and self._wanted and not wanted):
+            raise SourceError(f"{self._name}: the footer of row group {group} contradicts itself")
+        mean = sum(chunk.unpacked_bytes for _, chunk in wanted) / max(1, rows)
         if mean > _MAX_MEAN_BYTES:
             raise SourceError(
                 f"{self._name}: row group {group} has {mean:,.0f} bytes a row; is the right column named?"
             )
         most = min(_BATCH_ROWS, int(_BATCH_BYTES / max(1.0, mean)))
-        return max(1, min([most, *(self._column_rows(metadata.column(place), place, rows) for place in places)]))
+        return max(1, min([most, *(self._column_rows(chunk, place, rows) for place, chunk in wanted)]))
 
-    def _column_rows(self, chunk: Any, place: int, rows: int) -> int:
+    def _column_rows(self, chunk: Chunk, place: int, rows: int) -> int:
         """How many rows of a column chunk may be decoded at once; none of its pages is too large to be unpacked."""
         if self._table.schema.column(place).max_repetition_level and (
-            chunk.num_values > _MOST_VALUES_A_ROW * rows + _MOST_LIST_VALUES
+            chunk.values > _MOST_VALUES_A_ROW * rows + _MOST_LIST_VALUES
         ):
-            raise SourceError(f"{self._name}: the lists of {chunk.path_in_schema!r:.60} are too long")
-        is_text = chunk.physical_type == "BYTE_ARRAY"
+            raise SourceError(f"{self._name}: the lists of {chunk.path!r:.60} are too long")
         most = _BATCH_ROWS
         before = self._file.tell()
         try:
             for page in pages_of(self._file, chunk):
-                if page.repeats and is_text:  # every row may be its one largest value
+                if page.repeats and chunk.is_text:  # every row may be its one largest value
                     most = min(most, _MOST_REPEATED_BYTES // max(1, page.unpacked_bytes))
                 elif page.values:
                     most = min(most, _BATCH_BYTES * page.values // max(1, page.unpacked_bytes))

@@ -171,3 +171,14 @@ def test_a_cell_that_cannot_be_read_spoils_its_row_and_no_other(tmp_path: Path, 
     assert 2 == len(good) + len(bad)
     assert "'odd' cannot be read" in str(bad[0].error)
     assert [2] == [int(row["id"]) for row in good] or len(bad) == 2
+
+
+def test_a_footer_that_contradicts_itself_is_refused(tmp_path: Path) -> None:
+    """pyarrow 26 ends the process when it is asked for the column chunk of one like this: text declared a boolean."""
+    content = GOOD[Format.PARQUET]
+    footer_at = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    at = content.index(b"\x15\x0c\x25", footer_at)  # a column of the schema: BYTE_ARRAY, then how often it repeats
+    (tmp_path / "a.parquet").write_bytes(content[:at] + b"\x15\x00" + content[at + 2 :])
+    good, _, problem = read(tmp_path / "a.parquet")
+    assert [] == good
+    assert problem.startswith("a.parquet: ")
