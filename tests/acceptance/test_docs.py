@@ -37,6 +37,7 @@ DOCS = [
     "docs/review.md",
     "docs/quality.md",
     "docs/access.md",
+    "docs/security.md",
     "docs/pages.md",
 ]
 MAKE_TARGETS_OF_CI = {"demo", "test", "lint"}

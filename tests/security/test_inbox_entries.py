@@ -76,21 +76,27 @@ def test_a_dead_letter_keeps_what_can_be_looked_at_and_never_takes_a_part_for_th
 
 
 def test_neighbours_of_a_giant_get_their_results(place: Place, engine: Engine) -> None:
-    # Given entries too large for anything, among good ones, one of them larger than its dead letter may be
-    place.add(
-        [{"id": "before", "text": "很好"}, {"id": "giant", "text": "x" * 6 * _MB}, {"id": "after", "text": "太慢"}]
-    )
-    place.add(
-        [{"id": "deep", "text": "好", "meta": "[" * 100_000}, {"id": "wide", "text": "好", "labels": "[" + "1," * _MB}]
-    )
+    # Given entries too large or too deep for anything, and one that names a file, among good ones
+    giant = {"id": "giant", "text": "x" * 6 * _MB}
+    deep = {"id": "deep", "text": "好", "meta": "[" * 100_000}
+    wide = {"id": "wide", "text": "好", "labels": "[" + "1," * _MB}
+    path = {"id": "path", "text": "好", "model": "../../etc/passwd"}
+    place.add([{"id": "before", "text": "很好"}, giant, deep, wide, path, {"id": "after", "text": "太慢"}])
     # When a worker comes
     place.workers.start(FENLIU_SLOTS="1")
     place.wait_until_empty()
     # Then good ones have results, the others dead letters that say why
     with engine.connect() as connection:
-        states = dict(connection.execute(text("SELECT item_id, state FROM items")).tuples().all())
-        codes = dict(connection.execute(text("SELECT item_id, code FROM dead_letters")).tuples().all())
+        states = dict(map(tuple, connection.execute(text("SELECT item_id, state FROM items"))))
+        codes = dict(map(tuple, connection.execute(text("SELECT item_id, code FROM dead_letters"))))
         largest = connection.execute(text("SELECT max(length(raw::text)) FROM dead_letters")).scalar_one()
-    assert {"before": "done", "giant": "dead", "after": "done", "deep": "dead", "wide": "dead"} == states
-    assert {"giant": "too_long", "deep": "too_long", "wide": "too_long"} == codes
+    assert {
+        "before": "done",
+        "giant": "dead",
+        "after": "done",
+        "deep": "dead",
+        "wide": "dead",
+        "path": "dead",
+    } == states
+    assert {"giant": "too_long", "deep": "too_long", "wide": "too_long", "path": "unknown_model"} == codes
     assert largest < 2 * MOST_RAW_BYTES

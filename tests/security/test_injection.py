@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import gc
 import io
 import json
 import logging
 import re
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -15,10 +18,11 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Engine, text
 
+import fenliu
 from schemas.printable import printable, printable_json
 from schemas.settings import Settings
 from schemas.telemetry import configure_logging
-from tests.conftest import ROOT, Fenliu
+from tests.conftest import ROOT
 from tests.integration.outcomes import NOON, comment, dead, ticket
 from worker.cli.cells import cell
 from worker.sink import Sink
@@ -28,31 +32,38 @@ FORGED = "anna\n2026-01-01 [info] login name=root\r\x1b[2J\x9b31m\u2028\u202e\x0
 _DRIVES_A_TERMINAL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["items", "show", HOSTILE, HOSTILE, "--json"],
-        ["items", "erase", HOSTILE, HOSTILE, "--yes"],
-        ["tickets", "list", "--team", HOSTILE, "--json"],
-        ["tickets", "move", HOSTILE, HOSTILE, "--to", HOSTILE],
-        ["dead-letters", "list", "--source", HOSTILE, "--item", HOSTILE, "--contains", HOSTILE, "--json"],
-        ["dead-letters", "replay", "--source", HOSTILE, "--json"],
-        ["routes", "show", HOSTILE],
-        ["users", "delete", HOSTILE],
-        ["keys", "create", HOSTILE],
-        ["webhooks", "add", "https://hooks.example/", "--team", HOSTILE],
-    ],
-    ids=lambda command: "-".join(command[:2]),
-)
-def test_no_argument_of_a_command_is_sql(fenliu: Fenliu, engine: Engine, command: list[str]) -> None:
-    # Given an item under that very name
+COMMANDS = [
+    ["items", "show", HOSTILE, HOSTILE, "--json"],
+    ["items", "delete", HOSTILE, HOSTILE],
+    ["tickets", "list", "--team", HOSTILE, "--json"],
+    ["tickets", "assign", HOSTILE, HOSTILE, "--source", HOSTILE, "--why", HOSTILE, "--by", HOSTILE, "--any-team"],
+    ["dead-letters", "list", "--source", HOSTILE, "--item", HOSTILE, "--contains", HOSTILE, "--json"],
+    ["dead-letters", "replay", "--source", HOSTILE, "--json"],
+    ["routes", "show", HOSTILE],
+    ["users", "delete", HOSTILE],
+    ["keys", "create", HOSTILE, "--scope", "predict"],
+    ["webhooks", "add", "https://8.8.8.8/", "--team", HOSTILE],
+]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # commands leave closing to their end
+def test_no_argument_of_a_command_is_sql(
+    settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Given a ticket, a team and a dead letter under that very name
     Sink(engine).write([comment("42"), ticket(HOSTILE, team=HOSTILE), dead({"id": HOSTILE, "source": HOSTILE})], NOON)
-    # When a command is given it
-    done = fenliu(*command)
-    # Then it does its work or says what is wrong, and no table is gone
-    assert done.returncode in (0, 1, 2), done.stderr
-    assert "Traceback" not in done.stderr
-    assert "SQLSTATE" not in done.stderr
+    for name, value in settings.model_dump(exclude_unset=True).items():
+        monkeypatch.setenv(f"FENLIU_{name.upper()}", str(value))
+    for command in COMMANDS:
+        # When a command is given it
+        monkeypatch.setattr(sys, "argv", ["fenliu", *command])
+        with pytest.raises(SystemExit) as ended:
+            fenliu.main()
+        said = capsys.readouterr()
+        # Then it does its work, or says what is wrong
+        assert ended.value.code in (None, 0, 1), (command, said.err)
+        assert "SQLSTATE" not in said.err, (command, said.err)
+    gc.collect()  # what the commands have left to the end of their process
     with engine.connect() as connection:
         assert 1 == connection.execute(text("SELECT count(*) FROM items WHERE item_id = '42'")).scalar_one()
 
@@ -117,7 +128,15 @@ def test_what_is_spelled_out_can_be_read_again(value: str) -> None:
     assert not _DRIVES_A_TERMINAL.search(printable(value))
 
 
-def test_errors_of_commands_drive_no_terminal(fenliu: Fenliu) -> None:
-    done = fenliu("users", "delete", "nobody\x1b[2J\x9b31m")
-    assert 1 == done.returncode
-    assert not _DRIVES_A_TERMINAL.search(done.stderr)
+def test_errors_of_commands_drive_no_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Given a file whose name and whose label are commands for a terminal
+    path = tmp_path / "a\x1b[2Jb.yaml"
+    path.write_text('"x\\e[2J": {"\\e[31m": 1}\n')
+    monkeypatch.setattr(sys, "argv", ["fenliu", "predict", "a", "--labels-file", str(path)])
+    with pytest.raises(SystemExit):
+        fenliu.main()
+    said = capsys.readouterr().err
+    assert "error: " in said
+    assert not _DRIVES_A_TERMINAL.search(said)
