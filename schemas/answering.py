@@ -46,6 +46,7 @@ class Answered(extensions.connection):
         super().__init__(dsn, *arguments, **options)
         # Of our own: libpq may close its descriptor, and the number may soon mean something else.
         self._socket = socket.socket(fileno=os.dup(self.fileno()))
+        weakref.finalize(self, self._socket.close)  # commands leave closing to their end
         _WATCH.look_after(self)
 
     def cut(self) -> None:
