@@ -79,10 +79,10 @@ def _read(edit: GraphEdit, exp: NodeProto) -> Attention | None:
 def _bare(edit: GraphEdit, limited: str) -> str:
     """Scores before mask and largest are taken off, or before they are clipped."""
     if clip := edit.maker(limited, "Clip"):
-        return clip.input[0]
+        return str(clip.input[0])
     without_largest = edit.maker(limited, "Sub")
     masked = edit.maker(without_largest.input[0], "Add") if without_largest is not None else None
-    return masked.input[0] if masked is not None else ""
+    return str(masked.input[0]) if masked is not None else ""
 
 
 def _context(edit: GraphEdit, summed: NodeProto) -> tuple[NodeProto, NodeProto] | None:

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
+from benchmarks.chaos.faults import one_after_the_other
 from benchmarks.chaos.place import Place, place
 from benchmarks.chaos.scenario import Result, Size
 from benchmarks.chaos.timeline import DOWN, UP
@@ -22,8 +23,6 @@ from benchmarks.chaos.traffic import Traffic, items
 MINUTES = 2.0
 ITEMS = 20_000
 LONGEST_S = 8.0
-PAUSE_S = 4.0
-BURST = 300
 _DISK_FULL = """
     CREATE FUNCTION disk_is_full() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$;
@@ -40,18 +39,8 @@ def run(size: Size) -> Result:
     seconds, rng = size.seconds(MINUTES), size.rng("postgres")
     count = size.items or size.part(ITEMS, MINUTES)
     with place(size) as here, Traffic(here.seen, count, seconds) as traffic:
-        until_s = time.monotonic() + seconds
-        while time.monotonic() < until_s:
-            faults = [read_only, full, crowded, locked, frozen, fast_restart, immediate_restart]
-            for fault in rng.sample(faults, len(faults)):
-                time.sleep(rng.uniform(1, PAUSE_S))
-                if time.monotonic() > until_s:
-                    break
-                traffic.burst(BURST)
-                time.sleep(rng.uniform(0, 0.3))
-                fault(here, rng)
-        traffic.finish()
-        here.wait_until_empty()
+        faults = [read_only, full, crowded, locked, frozen, fast_restart, immediate_restart]
+        one_after_the_other(here, traffic, faults, rng, seconds)
         return here.result(items(count))
 
 

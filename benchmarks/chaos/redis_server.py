@@ -10,6 +10,7 @@ from typing import Any
 
 import redis
 
+from benchmarks.chaos.faults import one_after_the_other
 from benchmarks.chaos.place import Place, place
 from benchmarks.chaos.scenario import Result, Size
 from benchmarks.chaos.timeline import DOWN, FAULT, UP
@@ -21,8 +22,6 @@ from schemas.names import GROUP
 MINUTES = 2.0
 ITEMS = 20_000
 LONGEST_S = 8.0
-PAUSE_S = 4.0
-BURST = 300
 _EMPTY_S = 30.0
 
 
@@ -38,18 +37,8 @@ def run(size: Size) -> Result:
             checks["producers not told that Redis is full"] += untold
             checks["entries not settled while Redis was full"] += unsettled
 
-        until_s = time.monotonic() + seconds
         faults = [counted, group_gone, _no_scripts, _connections_killed, _paused, _frozen, _restarted]
-        while time.monotonic() < until_s:
-            for fault in rng.sample(faults, len(faults)):
-                time.sleep(rng.uniform(1, PAUSE_S))
-                if time.monotonic() > until_s:
-                    break
-                traffic.burst(BURST)
-                time.sleep(rng.uniform(0, 0.3))
-                fault(here, rng)
-        traffic.finish()
-        here.wait_until_empty()
+        one_after_the_other(here, traffic, faults, rng, seconds)
         result = here.result(items(count))
         result["checks"] |= checks
         return result
