@@ -41,6 +41,7 @@ MAY_IMPORT = {
         "producers",
         "training.activation_ranges",
         "training.graph_attention",
+        "training.graph_constants",
         "training.graph_edit",
         "training.graph_passes",
         "training.quantize",
