@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import psycopg2
@@ -49,6 +49,15 @@ class Answered(extensions.connection):
         weakref.finalize(self, self._socket.close)  # commands leave closing to their end
         _WATCH.look_after(self)
 
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Somebody waits for the server meanwhile."""
+        self.waiting_since_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self.waiting_since_s = None
+
     def cut(self) -> None:
         """Let whoever waits get an error. From any thread."""
         with contextlib.suppress(OSError):
@@ -56,19 +65,13 @@ class Answered(extensions.connection):
 
     def commit(self) -> None:
         """As in the base class."""
-        self.waiting_since_s = time.monotonic()
-        try:
+        with self.waiting():
             super().commit()
-        finally:
-            self.waiting_since_s = None
 
     def rollback(self) -> None:
         """As in the base class."""
-        self.waiting_since_s = time.monotonic()
-        try:
+        with self.waiting():
             super().rollback()
-        finally:
-            self.waiting_since_s = None
 
     def close(self) -> None:
         """As in the base class."""
@@ -82,11 +85,8 @@ class AnsweredCursor(extensions.cursor):
     def execute(self, query: Any, vars: Any = None) -> None:
         """As in the base class."""
         connection: Any = self.connection
-        connection.waiting_since_s = time.monotonic()
-        try:
+        with connection.waiting():
             super().execute(query, vars)
-        finally:
-            connection.waiting_since_s = None
 
 
 class _Watch:
