@@ -236,6 +236,23 @@ def test_other_pools_are_refused_with_the_reason(place: Place, pool: str) -> Non
     assert "Traceback" not in log
 
 
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--no-such-option"], "error: No such option '--no-such-option'."),
+        (["--concurrency", "many"], "error: Invalid value for '-c' / '--concurrency': "),
+        (["--loglevel", "a\x1b[2J"], "error: Invalid value for '-l' / '--loglevel': 'A\\x1b[2J' "),
+    ],
+    ids=["unknown", "no number", "no level"],
+)
+def test_an_option_that_celery_does_not_know_is_one_line(place: Place, options: list[str], problem: str) -> None:
+    worker = place.workers.start(*options)
+    assert 2 == worker.wait(60)
+    log = place.workers.log_of(worker)
+    assert log.startswith(problem)
+    assert [log] == log.splitlines(keepends=True)
+
+
 def test_the_solo_pool_works(place: Place) -> None:
     worker = place.workers.start("--pool", "solo")
     place.add([{"id": str(n), "text": "很好"} for n in range(20)])

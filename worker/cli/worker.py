@@ -7,6 +7,7 @@ import itertools
 import typer
 
 from schemas.errors import SetupError
+from schemas.printable import printable
 from schemas.settings import load_settings
 from schemas.stack import connected
 from worker.pools import POOLS, refusal
@@ -16,6 +17,7 @@ def worker(context: typer.Context) -> None:
     """Run a worker. Takes every option of `celery worker`, such as --concurrency 4 or --loglevel debug."""
     refuse_other_pools(context.args)
     from celery.bin.celery import celery
+    from click import ClickException  # Celery's, which is not Typer's
 
     from worker.app import create_app
     from worker.shelf import Shelf
@@ -26,7 +28,13 @@ def worker(context: typer.Context) -> None:
     app.shelf = Shelf.open(settings, app.metrics.runs)
     # What `app.worker_main` does, but it forgets the exit code.
     celery.params[0].default = app
-    raise typer.Exit(celery.main(args=["worker", *context.args], standalone_mode=False) or 0)
+    try:
+        code = celery.main(args=["worker", *context.args], standalone_mode=False) or 0
+    except ClickException as error:
+        said = " ".join(error.format_message().split())
+        typer.echo(f"error: {printable(said)} `celery worker --help` lists the options.", err=True)
+        code = error.exit_code
+    raise typer.Exit(code)
 
 
 def refuse_other_pools(arguments: list[str]) -> None:
