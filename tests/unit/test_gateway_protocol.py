@@ -15,6 +15,7 @@ from producers.gateway.protocol import PromptProtocol
 from tests.gateways import in_loop
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class Hasty(PromptProtocol):
@@ -35,6 +36,18 @@ async def answer_slowly(scope: Any, receive: Any, send: Any) -> None:
     """One that takes longer than headers may."""
     await asyncio.sleep(Hasty.headers_s * 4)
     await refuse(scope, receive, send)
+
+
+async def read_all(scope: Any, receive: Any, send: Any) -> None:
+    """One that reads the body, and says how long it was and whether headers name a key."""
+    body = b""
+    while (message := await receive()).get("more_body"):
+        body += message["body"]
+    body += message.get("body", b"")
+    seen = f"{len(body)} {b'authorization' in dict(scope['headers'])}".encode()
+    headers = [(b"content-length", b"0"), (b"seen", seen)]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 @asynccontextmanager
@@ -83,6 +96,34 @@ def test_headers_that_never_end_are_cut_off() -> None:
                 while True:
                     writer.write(b"a" * 10_000)
                     await writer.drain()
+
+    in_loop(story())
+
+
+@pytest.mark.parametrize("rest", [b"0\r\n", b"0\r\na: ", b"0;a=", b"2;a="], ids=["trailers", "one", "last", "next"])
+def test_so_is_what_stands_around_a_chunked_body_without_end(rest: bytes) -> None:
+    async def story() -> None:
+        async with connected(read_all, Patient) as (_, writer):
+            writer.write(CHUNKED + b"2\r\n[]\r\n" + rest)
+            sent_bytes = 0
+            with pytest.raises(ConnectionError):
+                while sent_bytes < 50_000_000:
+                    writer.write(b"a:b\r\n" * 2_000 if rest == b"0\r\n" else b"a" * 10_000)
+                    sent_bytes += 10_000
+                    await writer.drain()
+
+    in_loop(story())
+
+
+def test_trailers_are_no_headers_and_long_bodies_come_whole() -> None:
+    # Given a body in small pieces, more bytes around them than headers may have, and a trailer named as a header
+    pieces = (b"1;" + b"x" * 100 + b"\r\na\r\n") * 2_000
+
+    async def story() -> None:
+        async with connected(read_all, Patient) as (reader, writer):
+            for _ in range(2):
+                writer.write(CHUNKED + pieces + b"0\r\nAuthorization: Bearer x\r\n\r\n")
+                assert b"\r\nseen: 2000 False\r\n" in await reader.readuntil(b"\r\n\r\n")
 
     in_loop(story())
 
