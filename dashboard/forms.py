@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable
 
 from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -53,6 +54,10 @@ async def _parsed(request: Request, most_bytes: int) -> FormData:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     body = _bounded(request, most_bytes)
     if kind == "multipart/form-data":
+        # No other: some of Python's codecs raise what the parser does not expect, or take minutes (punycode).
+        _, options = parse_options_header(request.headers["content-type"])
+        if options.get(b"charset", b"utf-8").lower() != b"utf-8":
+            raise Refusal(415, later("Send this as a form."))
         return await MultiPartParser(
             request.headers, body, max_files=_MOST_FILES, max_fields=_MOST_FIELDS, max_part_size=most_bytes
         ).parse()

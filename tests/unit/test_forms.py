@@ -96,7 +96,9 @@ def test_a_body_that_stops_in_the_middle_is_waited_for_no_longer_than_allowed() 
         ([b"&".join([b"a=1"] * 1_001)], URLENCODED, 400),
         ([part("f", b"x", '; filename="a"') * 5 + b"--b--\r\n"], MULTIPART, 400),
         ([b"text=a%00b"], URLENCODED, 422),
-        ([part("text", b"+2AA-") + b"--b--\r\n"], f"{MULTIPART}; charset=utf-7", 422),
+        ([part("text", b"+2AA-") + b"--b--\r\n"], f"{MULTIPART}; charset=utf-7", 415),
+        ([part("text", b"a-b") + b"--b--\r\n"], f"{MULTIPART}; charset=undefined", 415),
+        ([part("text", b"a-b") + b"--b--\r\n"], f'{MULTIPART}; charset="punycode"', 415),
     ],
 )  # fmt: skip
 def test_what_is_no_form_or_cannot_be_stored_is_refused(chunks: list[bytes], kind: str, status: int) -> None:
