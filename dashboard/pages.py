@@ -131,7 +131,7 @@ def _forgery(visit: Visit) -> Response | None:
 
 
 def _language(request: Request) -> str:
-    for choice in (request.query_params.get("language"), request.cookies.get(LANGUAGE_COOKIE)):
+    for choice in (request.query_params.get("language"), cookies.sent(request, LANGUAGE_COOKIE)):
         if choice in LANGUAGES:
             return choice
     return preferred(request.headers.get("accept-language", ""))

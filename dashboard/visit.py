@@ -13,6 +13,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from dashboard.access.cookies import sent
 from dashboard.access.person import Person
 from dashboard.render import render
 from dashboard.site import Site
@@ -57,7 +58,7 @@ class Visit:
     @property
     def zone(self) -> str:
         """The browser's time zone; UTC until its first page has told."""
-        return zone_of_cookie(self.request.cookies.get(ZONE_COOKIE))
+        return zone_of_cookie(sent(self.request, ZONE_COOKIE))
 
     def may(self, role: Role) -> bool:
         """Whether the person has at least this role."""

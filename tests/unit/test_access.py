@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from dashboard.access import faults, paths
+from dashboard.access import cookies, faults, paths
 from dashboard.access.origin import address_of, is_foreign, is_local
 from dashboard.words import words_of
 from schemas.errors import UserError
@@ -47,6 +47,13 @@ def request(client: str = "127.0.0.1", host: str = "localhost:8000", version: st
 )
 def test_only_this_machine_is_local(asked: Request, expected: bool) -> None:
     assert expected is is_local(asked)
+
+
+def test_a_cookie_is_taken_as_it_came() -> None:
+    """Unquoting one takes Python before 3.11.10 seconds (CVE-2024-7592)."""
+    quoted = '"' + "\\" * 100 + '\\""'
+    asked = request(cookie=f"; a=1;b={quoted}; =x; c; a = 2")
+    assert ("2", quoted, None, "x") == tuple(cookies.sent(asked, name) for name in ("a", "b", "c_", ""))
 
 
 @pytest.mark.parametrize(
