@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import SourceError
+from schemas.fields import half_pair
 
 MOST_SHOWN = 20
 _BATCH_ROWS = 4096
@@ -59,6 +60,8 @@ class _Reader:
             self.problems.append((line, f"{self.columns.text!r} is {_kind(text)}; expected text"))
         elif not text.strip():
             self.problems.append((line, f"{self.columns.text!r} is empty; fill it or delete the row"))
+        elif half_pair(text) or (isinstance(label, str) and half_pair(label)):
+            self.problems.append((line, "holds half of a surrogate pair, which is no character; remove it"))
         elif self.columns.label is None:
             self.rows.append(Row(text, "", line))
         elif label is None or (isinstance(label, str) and not label.strip()):
@@ -229,9 +232,9 @@ def read_rows(
     if suffix not in _FORMATS:
         raise SourceError(f"{path}: its name ends in {suffix or 'no suffix'}; known are {', '.join(_FORMATS)}")
     try:
-        codecs.lookup(encoding)
+        _check_encoding(encoding)
         {_CSV: reader.csv, _JSONL: reader.jsonl, _PARQUET: reader.parquet, _LINES: reader.plain}[_FORMATS[suffix]]()
-    except LookupError:
+    except (LookupError, UnicodeError):
         raise SourceError(f"{path}: there is no encoding {encoding!r}; say utf-8 or gb18030") from None
     except OSError as error:
         raise SourceError(f"{path}: {error.strerror or error}") from error
@@ -241,6 +244,14 @@ def read_rows(
     if not reader.rows:
         raise SourceError(f"{path}: holds no rows")
     return reader.rows
+
+
+def _check_encoding(encoding: str) -> None:
+    """Raise LookupError for what cannot decode any bytes, some in place of those that it does not know."""
+    try:
+        b"-,\xff".decode(encoding, "replace")
+    except ValueError:  # UnicodeError, and a name with a NUL
+        raise LookupError(encoding) from None
 
 
 def _header_cells(line: str, delimiter: str) -> list[str]:

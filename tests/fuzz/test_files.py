@@ -24,6 +24,7 @@ from tests.fuzz.budget import examples
 from tests.fuzz.mutations import mutated_bytes
 from tests.fuzz.values import ODD_TEXTS, json_texts
 from training.data_files import Columns, read_rows
+from training.evaluating.data import label_column
 
 KEYS = Keys("fenliu")
 TEXTS = [text for text in ODD_TEXTS if 0 < len(text) < 300 and "\0" not in text]
@@ -141,14 +142,45 @@ def test_lines_of_odd_json_spoil_no_other(tmp_path: Path, lines: list[str]) -> N
     assert asked + 2 == len(good) + len(bad)
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.txt", "a.dat"])
-@given(encoding=st.sampled_from(
+ENCODINGS = st.sampled_from(
     ["rot13", "base64", "idna", "punycode", "undefined", "nonsense", "\0", "", "utf-16", "utf-7", "gb18030", "cp037"]
-))  # fmt: skip
+)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.txt", "a.dat"])
+@given(encoding=ENCODINGS)
 @examples(12)
 def test_an_encoding_is_one_or_is_refused(tmp_path: Path, name: str, encoding: str) -> None:
     (path := tmp_path / name).write_bytes(GOOD[Format.CSV])
     read(path, encoding=encoding)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.txt"])
+@given(content=mutated_bytes(GOOD[Format.CSV]), encoding=ENCODINGS)
+@examples(20)
+def test_training_in_any_encoding_reads_rows_or_says_why_not(
+    tmp_path: Path, name: str, content: bytes, encoding: str
+) -> None:
+    (path := tmp_path / name).write_bytes(content)
+    columns = Columns(label=None if name == "a.txt" else label_column(path, encoding))
+    try:
+        read_rows(path, columns, encoding=encoding)
+    except SourceError as error:
+        assert str(path) in str(error)
+
+
+@pytest.mark.parametrize("line", ["{" * 100_000, '{"a":' * 100_000, "x" * 200_000, '{"text": ' + "9" * 9_000 + "}"])
+def test_no_first_line_ends_the_search_for_labels(tmp_path: Path, line: str) -> None:
+    (path := tmp_path / "a.csv").write_text(line)
+    assert "label" == label_column(path)
+
+
+@pytest.mark.parametrize("field", ["text", "label"])
+def test_training_names_the_line_with_half_a_surrogate_pair(tmp_path: Path, field: str) -> None:
+    rows = [ROWS[0], ROWS[1] | {field: "\ud800"}]
+    (path := tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(SourceError, match="line 2: holds half of a surrogate pair"):
+        read_rows(path)
 
 
 CELLS = {

@@ -105,16 +105,18 @@ def _names(path: Path, encoding: str) -> Sequence[str]:
             return _parquet_names(path)
         with path.open(encoding=encoding, errors="replace") as file:
             line = file.readline().removeprefix("\ufeff")
-    except (OSError, LookupError):
+    except (OSError, LookupError, ValueError):
         return ()
     if line.lstrip().startswith("{"):
         try:
             return list(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):
             return ()
-    return [
-        cell.strip() for delimiter in _DELIMITERS for cell in next(csv.reader([line], delimiter=delimiter), []) if cell
-    ]
+    try:
+        rows = [next(csv.reader([line], delimiter=delimiter), []) for delimiter in _DELIMITERS]
+    except csv.Error:
+        return ()
+    return [cell.strip() for row in rows for cell in row if cell]
 
 
 def _parquet_names(path: Path) -> Sequence[str]:
