@@ -45,6 +45,12 @@ def test_redis_keeps_what_it_is_given(services: dict[str, Any]) -> None:
     assert any(volume.endswith(":/data") for volume in services["redis"]["volumes"])
 
 
+def test_postgres_stays_durable_and_its_recovery_bounded(services: dict[str, Any]) -> None:
+    command = " ".join(services["postgres"]["command"])
+    assert "-c shared_buffers=${POSTGRES_SHARED_BUFFERS:-1GB} -c max_wal_size=${POSTGRES_MAX_WAL_SIZE:-1GB}" in command
+    assert not any(name in command for name in ("fsync", "full_page_writes", "synchronous_commit"))
+
+
 def test_a_worker_is_given_time_to_drain_and_can_be_scaled(services: dict[str, Any]) -> None:
     worker = services["worker"]
     assert int(worker["stop_grace_period"].removesuffix("s")) > Settings().drain_timeout_s
