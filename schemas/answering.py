@@ -27,11 +27,12 @@ _LOOK_S: Final = 1.0
 _PROBE_S: Final = 3.0
 _LEISURE_S: Final = 30.0
 
-# Another session's statement is only seen by its own role, which ours is. A pooler answers with the pid of a session
-# of its own: then nothing can be learned.
+# Another session's statement is only seen by its own role, which ours is. A server with track_activities off says
+# 'disabled', which is no reason to cut. A pooler answers with the pid of a session of its own: then nothing can be
+# learned.
 _AT_WORK = """
     SELECT pg_backend_pid(), array(
-        SELECT pid FROM pg_stat_activity WHERE pid = ANY(%s) AND state IN ('active', 'fastpath function call'))
+        SELECT pid FROM pg_stat_activity WHERE pid = ANY(%s) AND (state IS NULL OR state NOT LIKE 'idle%%'))
 """
 
 
@@ -45,7 +46,12 @@ class Answered(extensions.connection):
         self.whole_dsn = dsn  # `dsn` has no password
         super().__init__(dsn, *arguments, **options)
         # Of our own: libpq may close its descriptor, and the number may soon mean something else.
-        self._socket = socket.socket(fileno=os.dup(self.fileno()))
+        try:
+            self._socket = socket.socket(fileno=os.dup(self.fileno()))
+            self.peer = self._socket.getpeername()
+        except OSError as error:  # no descriptor left, or the server has hung up
+            raise psycopg2.OperationalError(f"connection to server lost: {error}") from error
+        self.pid = self.info.backend_pid  # libpq's own may be freed while another thread asks for it
         weakref.finalize(self, self._socket.close)  # commands leave closing to their end
         _WATCH.look_after(self)
 
@@ -97,6 +103,13 @@ class _Watch:
         self._open: weakref.WeakSet[Answered] = weakref.WeakSet()
         self._thread: threading.Thread | None = None
         self._never = threading.Event()
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        """What a process was forked with is its parent's: cutting it here would cut it there."""
+        self._lock = threading.Lock()
+        self._open = weakref.WeakSet()
+        self._thread = None
 
     def look_after(self, connection: Answered) -> None:
         """From now on."""
@@ -119,6 +132,7 @@ class _Watch:
                     self._thread = None
                     return
             suspects = _cut_unanswered(there, suspects)
+            del there[:]  # or what nobody closes would be kept from look to look
 
 
 _WATCH: Final = _Watch()
@@ -138,10 +152,14 @@ def _cut_unanswered(there: Iterable[Answered], suspects: dict[int, float]) -> di
             silent.append((connection, since_s))
     if not silent:
         return {}
-    at_work = _at_work(silent[0][0].whole_dsn, [connection.info.backend_pid for connection, _ in silent])
+    groups: dict[tuple[str, Any], list[int]] = {}
+    for connection, _ in silent:
+        groups.setdefault((connection.whole_dsn, connection.peer), []).append(connection.pid)
+    at_work = {(dsn, peer): _at_work(dsn, peer, pids) for (dsn, peer), pids in groups.items()}
     found = {}
     for connection, since_s in silent:
-        if at_work is None or connection.info.backend_pid in at_work or connection.waiting_since_s != since_s:
+        working = at_work[connection.whole_dsn, connection.peer]
+        if working is None or connection.pid in working or connection.waiting_since_s != since_s:
             continue
         if suspects.get(id(connection)) == since_s:
             connection.cut()
@@ -150,8 +168,8 @@ def _cut_unanswered(there: Iterable[Answered], suspects: dict[int, float]) -> di
     return found
 
 
-def _at_work(dsn: str, pids: Sequence[int]) -> set[int] | None:
-    """Which of these sessions the server works for; None if it does not say."""
+def _at_work(dsn: str, peer: Any, pids: Sequence[int]) -> set[int] | None:
+    """Which of these sessions the server works for; None if it does not say, or `dsn` no longer leads to `peer`."""
     until_s = time.monotonic() + _PROBE_S
     try:
         probe: Any = psycopg2.connect(dsn, async_=1)
@@ -159,12 +177,15 @@ def _at_work(dsn: str, pids: Sequence[int]) -> set[int] | None:
         return None
     try:
         _wait(probe, until_s)
+        with socket.socket(fileno=os.dup(probe.fileno())) as probed:
+            if probed.getpeername() != peer:  # one of several hosts: it knows nothing of the others' sessions
+                return None
         cursor = probe.cursor()
         cursor.execute(_AT_WORK, [list(pids)])
         _wait(probe, until_s)
         own_pid, found = cursor.fetchone()
         return set(found) if own_pid == probe.info.backend_pid else None
-    except (psycopg2.Error, TimeoutError):
+    except (psycopg2.Error, OSError):
         return None
     finally:
         probe.close()

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import re
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, NullPool, text
 
 from benchmarks.chaos.proxy import Proxy
 from schemas import answering
+from schemas.answering import Answered
 from schemas.database import make_engine, translated
 from schemas.errors import DatabaseUnavailableError
 from schemas.settings import Settings
+from tests.waiting import wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -82,3 +87,61 @@ def test_a_server_that_nobody_reaches_is_waited_for(far: Engine, proxy: Proxy) -
         begun_s = time.monotonic()
         assert 2 == connection.execute(text("SELECT 2")).scalar_one()
         assert time.monotonic() - begun_s > 1
+
+
+def test_a_server_that_does_not_say_what_it_does_is_waited_for(engine: Engine) -> None:
+    with engine.connect() as connection:
+        connection.execute(text("SET track_activities = off"))
+        assert 1 == connection.execute(text("SELECT 1 FROM pg_sleep(1.5)")).scalar_one()
+
+
+def test_another_host_of_the_same_name_says_nothing_of_a_connection(far: Engine, settings: Settings) -> None:
+    # Given somebody who waits for a server, while its URL leads to another by now
+    with far.connect() as connection, make_engine(settings, poolclass=NullPool).connect() as elsewhere:
+        waiting, other = (each.connection.driver_connection for each in (connection, elsewhere))
+        assert isinstance(waiting, Answered)
+        assert isinstance(other, Answered)
+        waiting.whole_dsn = other.whole_dsn
+        with waiting.waiting():
+            # when that one is asked, then the wait goes on
+            assert {} == answering._cut_unanswered([waiting], {id(waiting): waiting.waiting_since_s or 0.0})
+            time.sleep(0.4)
+            assert {} == answering._cut_unanswered([waiting], {id(waiting): waiting.waiting_since_s or 0.0})
+        assert 1 == connection.execute(text("SELECT 1")).scalar_one()
+
+
+def test_the_watch_keeps_no_connection_that_nobody_holds(settings: Settings) -> None:
+    # Given a connection that was looked at
+    connection = make_engine(settings, poolclass=NullPool).connect()
+    held = weakref.ref(connection.connection.driver_connection)
+    time.sleep(0.3)
+    # when its command forgets it, then it goes, and its descriptors with it
+    connection.connection.detach()
+    del connection
+    gc.collect()
+    wait_for(lambda: held() is None)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_does_not_cut_what_its_parent_waits_for(engine: Engine) -> None:
+    # Given somebody who waits, and a process forked meanwhile
+    with engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, Answered)
+        asked = threading.Thread(target=connection.execute, args=(text("SELECT pg_sleep(1.5)"),))
+        asked.start()
+        wait_for(lambda: driver.waiting_since_s is not None)
+        child = os.fork()
+        if child == 0:
+            try:
+                for each in answering._WATCH._open:
+                    each.longest_s = 0.1  # what it would no longer wait for
+                answering._cut_unanswered(answering._WATCH._open, {})
+                time.sleep(0.4)
+                answering._cut_unanswered(answering._WATCH._open, {})
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        # then the parent has its answer
+        asked.join()
+        assert 2 == connection.execute(text("SELECT 2")).scalar_one()
