@@ -7,6 +7,7 @@ entries mean is `schemas.messages`'.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +30,9 @@ FREE_NOW_IDLE_MS: Final = 2**31
 READ_BYTES: Final = 8 * 1024 * 1024
 """About what one read is meant to bring: many times a batch of usual entries, and a hundred of the largest allowed."""
 _FIRST_BITE: Final = 32
+
+_STOOD_STILL_S: Final = 2.0
+"""A read that took so much longer than it was to wait: others may have claimed meanwhile what it brings."""
 
 # Checking and deleting in one step: a consumer that reads in between would lose its pending entries.
 _DROP_CONSUMERS = """
@@ -111,6 +115,11 @@ class Inbox:
                     if not str(error).startswith("BUSYGROUP"):
                         raise
 
+    def waiting(self, lane: Lane) -> int | None:
+        """How many entries of one inbox nobody has read; None where Redis does not know, since some were deleted."""
+        groups = self._grouped(lambda: self._client.xinfo_groups(self._keys.inbox(lane)))
+        return next((group.get("lag") for group in groups if group["name"] == GROUP.encode()), None)
+
     def read(self, lane: Lane, count: int) -> list[RawEntry]:
         """Up to `count` new entries of one inbox, without waiting."""
         return self._read({self._keys.inbox(lane): ">"}, count, None)
@@ -192,18 +201,22 @@ class Inbox:
         return sum(self._grouped(partial(self._drop_script, [key], arguments)) for key in self._keys.inboxes.values())
 
     def _read(self, streams: dict[str, str], count: int, block_ms: int | None) -> list[RawEntry]:
-        count = min(count, self._bite)
+        count, begun_s = min(count, self._bite), time.monotonic()
         answer = self._grouped(
             lambda: self._client.xreadgroup(GROUP, self.consumer, streams, count=count, block=block_ms)
         )
         pairs = answer.items() if isinstance(answer, dict) else answer or ()
-        return self._sized(
+        read = self._sized(
             [
                 RawEntry(self._lanes[key], entry_id.decode(), fields or {})
                 for key, entries in pairs
                 for entry_id, fields in _flat(entries)
             ]
         )
+        if read and time.monotonic() - begun_s > (block_ms or 0) / 1000 + _STOOD_STILL_S:
+            pending = self.refresh(read)
+            read = [entry for entry in read if (entry.lane, entry.entry_id) in pending]
+        return read
 
     def _sized(self, entries: list[RawEntry]) -> list[RawEntry]:
         """`entries`, after having learnt from them how many the next read may ask for.
@@ -211,7 +224,7 @@ class Inbox:
         Redis counts entries and not bytes, and its writers may put 512 MB into a field. So reads begin small, grow
         while what comes is small, and shrink to what READ_BYTES hold.
         """
-        size_bytes = sum(sum(map(len, entry.fields.values())) for entry in entries)
+        size_bytes = sum(len(name) + len(value) for entry in entries for name, value in entry.fields.items())
         if size_bytes > READ_BYTES:
             self._bite = max(1, len(entries) * READ_BYTES // size_bytes)
         elif len(entries) >= self._bite and 2 * size_bytes <= READ_BYTES:

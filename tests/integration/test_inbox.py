@@ -11,7 +11,7 @@ import redis
 from schemas.errors import InboxUnavailableError
 from schemas.names import GROUP, Lane
 from schemas.settings import Settings
-from worker.inbox import Inbox, Reply, connect
+from worker.inbox import Inbox, Reply, Stale, connect
 
 
 @pytest.fixture
@@ -180,3 +180,35 @@ def test_a_redis_that_is_away_is_retryable(settings: Settings) -> None:
     inbox = Inbox(connect(away), settings.keys, "first")
     with pytest.raises(InboxUnavailableError):
         inbox.read(Lane.LIVE, 1)
+
+
+def test_what_others_settled_while_a_reader_stood_still_is_not_taken_up(
+    settings: Settings, redis_client: redis.Redis, inbox: Inbox, other: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a process that is stopped while it waits for an answer, and another that settles one of what it brings
+    first, second = _add(redis_client, settings, 2)
+    answer, stood_still_s = redis_client.xreadgroup, [0.0]
+
+    def late(*arguments: Any, **options: Any) -> Any:
+        found: Any = answer(*arguments, **options)
+        claimed = other.claim(Lane.LIVE, [Stale(first, 1)], 0.0)
+        other.settle(claimed, [], settings)
+        stood_still_s[0] = 60.0
+        return found
+
+    now_s = time.monotonic
+    monkeypatch.setattr(redis_client, "xreadgroup", late)
+    monkeypatch.setattr("worker.inbox.time.monotonic", lambda: now_s() + stood_still_s[0])
+    # when it goes on, then it takes up the other one alone
+    assert [second] == [entry.entry_id for entry in inbox.read(Lane.LIVE, 10)]
+
+
+def test_names_of_fields_count_as_bytes_too(
+    settings: Settings, redis_client: redis.Redis, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.inbox.READ_BYTES", 10_000)
+    client: Any = redis_client
+    for n in range(64):
+        client.xadd(settings.keys.inbox(Lane.LIVE), {f"{n}".zfill(1_000): ""})
+    inbox.read(Lane.LIVE, 32)
+    assert 10 == len(inbox.read(Lane.LIVE, 32))
