@@ -7,6 +7,7 @@ batch-mates, and so what is remembered is what running would give. What is asked
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
@@ -54,6 +55,7 @@ class Memory:
         self._most_bytes = most_bytes
         self._known: OrderedDict[Question, Result] = OrderedDict()
         self._bytes = 0
+        self._of_labels: dict[int, tuple[int, int]] = {}  # how many results of these labels, what their names take
         self._lock = threading.Lock()
         # Numbers and not the objects: what is remembered must not keep a model in memory.
         self._numbers: WeakKeyDictionary[object, int] = WeakKeyDictionary()
@@ -112,13 +114,28 @@ class Memory:
                 if isinstance(result, InferenceError) or question in self._known:
                     continue
                 self._known[question] = result
-                self._bytes += size_bytes(result)
+                self._bytes += size_bytes(result) + self._names_bytes(question, result, 1)
             while len(self._known) > self._most_texts or self._bytes > self._most_bytes:
-                self._bytes -= size_bytes(self._known.popitem(last=False)[1])
+                question, result = self._known.popitem(last=False)
+                self._bytes -= size_bytes(result) + self._names_bytes(question, result, -1)
+
+    def _names_bytes(self, question: Question, result: Result, more: int) -> int:
+        """What the names of its labels take if this is the first result that holds them, or the last; else 0.
+
+        Callers may bring labels of their own with each text, and then nobody else holds these.
+        """
+        _, (_, labels, *_) = question
+        if labels is None or result.routing is None:
+            return 0
+        results, names_bytes = self._of_labels.get(labels) or (0, sum(map(sys.getsizeof, result.routing.scores)))
+        self._of_labels[labels] = results + more, names_bytes
+        if results + more == 0:
+            del self._of_labels[labels]
+        return names_bytes if results + more == (more > 0) else 0
 
 
 def size_bytes(result: Result) -> int:
-    """About what a result and its question take in memory. Names of labels are not counted: others hold them, too."""
+    """About what a result and its question take in memory, without the names of labels, which results share."""
     size = _BYTES_OF_RESULT
     for scores in (result.sentiment, result.routing):
         if scores is not None:

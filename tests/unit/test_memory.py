@@ -249,6 +249,34 @@ def test_what_a_result_takes_is_about_what_is_said(labels: int) -> None:
     assert pytest.approx(taken_bytes, rel=0.33) == said_bytes
 
 
+def test_labels_that_come_with_each_text_count_with_their_names() -> None:
+    # Given a memory of half a MB, asked about each text with labels of its own
+    memory, model = Memory(10_000, 2**19), cast(Classifier, Toy())
+
+    def run(jobs: Sequence[Job]) -> list[Result]:
+        names = [job.labels.labels.names for job in jobs if job.labels]
+        return [Result(None, Scores(own[0], 0.5, dict.fromkeys(own, 0.5), Stage.ENCODER), 1, 1) for own in names]
+
+    gc.collect()
+    tracemalloc.start()
+    # when many come, in twos that share their labels
+    for n in range(300):
+        labels = PreparedLabels(LabelSet(tuple(Label(f"{n} {label} ".ljust(150, "好")) for label in range(20))))
+        memory.answers(model, [Job(f"{n} {text}", False, labels) for text in "ab"], run)
+    del labels
+    gc.collect()
+    taken_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # then it takes no more than it may, within a third, and uses it
+    assert pytest.approx(taken_bytes, rel=0.33) == 2**19
+    # and has not lost count: what is asked with common labels pushes all that out
+    memory.answers(model, [Job(f"{n}", False, None) for n in range(10_000)], lambda jobs: [_PLAIN] * len(jobs))
+    assert 2**19 // size_bytes(_PLAIN) == len(memory)
+
+
+_PLAIN = Result(None, None, 1, 1)
+
+
 def test_a_model_that_is_gone_is_not_held_by_what_it_said() -> None:
     memory = Memory(100, 2**20)
     ended = threading.Event()
