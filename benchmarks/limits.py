@@ -103,9 +103,8 @@ def _written(engine: Engine, batches: Sequence[Ready], connections: int) -> tupl
             connection.commit()
             before_s = processor_s(server)
             for ready in share:
-                connection.exec_driver_sql(sink_sql.BOUNDS)
-                for statement, parameters in ready:
-                    connection.exec_driver_sql(statement, parameters)
+                for number, (statement, parameters) in enumerate(ready):
+                    connection.exec_driver_sql(statement if number else sink_sql.BOUNDS + statement, parameters)
                 connection.commit()
             return processor_s(server) - before_s
 

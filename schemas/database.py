@@ -5,13 +5,14 @@ What is asked of it is each caller's matter; the tables are in `schemas.tables`,
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg2
 from sqlalchemy import Engine, Pool, create_engine, event
-from sqlalchemy.exc import DBAPIError, PendingRollbackError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from schemas.answering import Answered, AnsweredCursor
@@ -23,6 +24,8 @@ _LOCK_TIMEOUT_S = 10
 _IDLE_IN_TRANSACTION_S = 120
 _POOL_TIMEOUT_S = 10
 _LATE_S = 5
+_FRESH_S = 1.0
+"""A connection that was used so shortly before is taken as it is."""
 
 # SQLSTATE classes that speak of the row's content: cardinality, data, integrity, WITH CHECK OPTION,
 # program limits (an index entry that is too large), and errors raised by triggers.
@@ -38,9 +41,9 @@ def make_engine(
 ) -> Engine:
     """An engine on `settings.database_url`, with a connection for every slot and a few more.
 
-    Connections check themselves before use, see within seconds that their answer has got lost and within half a
-    minute that the peer is dead, work in UTC, and give up a statement after `statement_timeout_s` (0: never). Nothing
-    is opened before the first use.
+    Connections that have rested check themselves before use. All see within seconds that their answer has got lost and
+    within half a minute that the peer is dead, work in UTC, and give up a statement after `statement_timeout_s` (0:
+    never). Nothing is opened before the first use.
     """
     pool: dict[str, Any] = (
         {"poolclass": poolclass}
@@ -49,7 +52,6 @@ def make_engine(
             "pool_size": (settings.slots or cpu_quota()) + 2,
             "max_overflow": 5,
             "pool_timeout": _POOL_TIMEOUT_S,
-            "pool_pre_ping": True,
         }
     )
     engine = create_engine(
@@ -82,6 +84,21 @@ def make_engine(
                 [f"{statement_timeout_s}s", f"{_LOCK_TIMEOUT_S}s", f"{_IDLE_IN_TRANSACTION_S}s"],
             )
         connection.autocommit = False
+
+    # As the pool's pre-ping, which asks the server each time: a trip that a single text waits for.
+    @event.listens_for(engine, "checkin")
+    def _note_use(_connection: Any, record: Any) -> None:
+        record.info["used_s"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _check(connection: Any, record: Any, _proxy: Any) -> None:
+        now_s = time.monotonic()
+        if now_s - record.info.get("used_s", now_s) < _FRESH_S:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except psycopg2.Error as error:
+            raise InvalidatePoolError from error
 
     return engine
 

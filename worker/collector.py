@@ -38,11 +38,13 @@ class Collector(threading.Thread):
         slots: int,
         submit: Callable[[Callable[[], None]], None],
         work: Callable[[Sequence[RawEntry]], None],
+        worth_a_slot: Callable[[], int],
         share: Share,
         settings: Settings,
         metrics: Metrics,
         stopping: threading.Event,
     ) -> None:
+        """`worth_a_slot`: how few entries are worth a slot, and a transaction, of their own."""
         super().__init__(name="collector", daemon=True)
         self._inbox = inbox
         self._held = held
@@ -50,6 +52,7 @@ class Collector(threading.Thread):
         self._free = threading.Semaphore(slots)
         self._submit = submit
         self._work = work
+        self._worth_a_slot = worth_a_slot
         self._settings = settings
         self._metrics = metrics
         self._stopping = stopping
@@ -127,12 +130,23 @@ class Collector(threading.Thread):
 
     def _next(self) -> list[RawEntry]:
         """A batch of what is new, else whatever comes within idle_poll_s."""
-        most = self._settings.batch_entries
         for lane in self._share.order():
-            entries = self._inbox.read(lane, most)
+            most = self._part(lane)
+            entries = self._inbox.read(lane, most) if most else []
             if entries:
                 return entries
-        return self._inbox.wait(most, self._settings.idle_poll_s)
+        return self._inbox.wait(self._settings.batch_entries, self._settings.idle_poll_s)
+
+    def _part(self, lane: Lane) -> int:
+        """How many entries of an inbox this slot should take: all that wait, shared out among the slots.
+
+        As in guided self-scheduling (Polychronopoulos and Kuck, 1987), so that all end a burst at about the same time.
+        """
+        waiting = self._inbox.waiting(lane)
+        if not waiting:
+            return self._settings.batch_entries if waiting is None else 0
+        part = max(-(-waiting // self._slots), self._worth_a_slot())
+        return min(part, self._settings.batch_entries)
 
     def _left_by_others(self) -> list[tuple[Lane, Stale]]:
         """What dead workers left, live first; looked for every second, and on while there is some.

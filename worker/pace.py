@@ -51,6 +51,10 @@ class Pace:
         """How many entries of the usual size make a portion; at least 1."""
         return max(1, int(self._portion_ms / max(self._ms_per_entry, 1e-3)))
 
+    def half_a_portion_entries(self) -> int:
+        """How many entries of the usual size make half a portion; at least 1."""
+        return max(1, self.usual_entries() // 2)
+
     def learn(self, drafts: Sequence[Draft], took_ms: float) -> None:
         """These went through the model together and took so long. Little work weighs little, being mostly overhead."""
         tokens: dict[Work, float] = {}

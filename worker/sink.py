@@ -55,10 +55,9 @@ class Sink:
 def _write(connection: Connection, batch: Batch) -> tuple[Current, dict[str, int]]:
     """Write it; what is current afterwards, and how many rows of each table were written."""
     assigned = dead = 0
-    connection.exec_driver_sql(sql.BOUNDS)
     all_fresh = True
     if batch.items:
-        fresh = sql.UPSERT_ITEMS.run(connection, batch.item_rows()).scalar_one()
+        fresh = sql.UPSERT_ITEMS.run_first(connection, batch.item_rows()).scalar_one()
         all_fresh = fresh == len(batch.items)
     current = _write_predictions(connection, batch, all_fresh)
     if batch.assignments:
@@ -69,7 +68,8 @@ def _write(connection: Connection, batch: Batch) -> tuple[Current, dict[str, int
             assigned = len(rows)
     if batch.dead:
         letters = batch.dead_letter_rows()
-        sql.INSERT_DEAD_LETTERS.run(connection, letters)
+        insert = sql.INSERT_DEAD_LETTERS.run if batch.items else sql.INSERT_DEAD_LETTERS.run_first
+        insert(connection, letters)
         dead = len(letters)
     written = {"items": len(batch.items), "predictions": len(batch.predictions)}
     return current, written | {"assignments": assigned, "dead_letters": dead}

@@ -12,8 +12,8 @@ from worker.columnar import Columns
 from worker.sink_rows import DEAD_LETTER, ITEM, ITEM_KEY, PREDICTION, PREDICTION_KEY, TASK_KEY
 from worker.sink_tickets import ASSIGNED, ASSIGNMENT
 
-# One trip for both. They bound this transaction alone, whatever the session allows.
-BOUNDS = "SET LOCAL statement_timeout = '20s'; SET LOCAL lock_timeout = '10s'"
+# They bound this transaction alone, whatever the session allows.
+BOUNDS = "SET LOCAL statement_timeout = '20s'; SET LOCAL lock_timeout = '10s';"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,10 @@ class Statement:
     def run(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> CursorResult[Any]:
         """Run it with `rows`, of which there must be some. Raises RowRefusedError for NaN and infinity."""
         return connection.exec_driver_sql(self.sql, self.columns.parameters(rows))
+
+    def run_first(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> CursorResult[Any]:
+        """As `run`, after bounding the transaction, of which it is the first statement: one trip for all."""
+        return connection.exec_driver_sql(BOUNDS + self.sql, self.columns.parameters(rows))
 
 
 def _replacing(columns: Columns, key: Columns) -> str:

@@ -69,6 +69,7 @@ class CollectorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ha
         inbox = Inbox(client, settings.keys, consumer)
         held = Held()
         share = Share(settings.bulk_share, settings.batch_entries)
+        pace = Pace(settings.bulk_batch_ms)
         manifest = shelf.production.manifest
         self._pulse = Pulse(client=client, inbox=inbox, held=held, slots=slots, model=manifest.id, settings=settings)
         slot = Slot(
@@ -76,7 +77,7 @@ class CollectorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ha
             held=held,
             classify=Pipeline(shelf, Router(engine, settings.routes_poll_s), settings, held.progressed),
             write=Sink(engine, metrics.rows).write,
-            pace=Pace(settings.bulk_batch_ms),
+            pace=pace,
             share=share,
             settings=settings,
             metrics=metrics,
@@ -89,6 +90,7 @@ class CollectorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ha
             slots=slots,
             submit=lambda run: _submit(worker.pool, run),
             work=slot.work,
+            worth_a_slot=pace.half_a_portion_entries,
             share=share,
             settings=settings,
             metrics=metrics,

@@ -35,6 +35,7 @@ class Harness:
         keep_s: float = KEEP_S,
         classify: Classify | None = None,
         write: Write | None = None,
+        worth_a_slot: int = 1_000_000,
     ) -> None:
         self.settings = settings
         self.batches: list[list[RawEntry]] = []
@@ -70,6 +71,7 @@ class Harness:
             slots=slots,
             submit=self._submit,
             work=slot.work,
+            worth_a_slot=lambda: worth_a_slot,
             share=share,
             settings=settings,
             metrics=self.metrics,

@@ -68,6 +68,7 @@ def test_a_commit_and_the_check_of_a_pooled_connection_are_watched_too(far: Engi
     with far.connect() as connection:
         connection.execute(text("SELECT 1"))
     proxy.forget()
+    time.sleep(1.1)  # it is asked again only after a rest
     with far.connect() as connection:  # the pool's check finds out, and another connection takes its place
         assert 2 == connection.execute(text("SELECT 2")).scalar_one()
 

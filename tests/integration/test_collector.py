@@ -67,6 +67,36 @@ def test_nothing_is_read_while_no_slot_is_free(redis_client: Any, harness: Harne
     wait_for(lambda: len(harness.ids()) == 4)
 
 
+def test_what_waits_is_shared_out_among_the_slots(redis_client: Any, quick: Settings) -> None:
+    # Given thirty entries and three slots, and that four entries are worth a slot
+    harness = Harness(quick, slots=3, worth_a_slot=4)
+    names = [f"burst-{n:02}" for n in range(30)]
+    add(redis_client, quick, names)
+    # When they are worked off
+    harness.collector.start()
+    wait_for(lambda: len(harness.ids()) == 30)
+    assert harness.stop()
+    # Then every slot that came free took a third of what was left, and none fewer than four but the last
+    assert [10, 7, 5, 4, 4] == [
+        len(batch) for batch in sorted(harness.batches, key=lambda batch: batch[0].fields[b"id"])
+    ]
+    assert names == sorted(harness.ids())
+
+
+def test_a_burst_of_unknown_length_is_worked_off(redis_client: Any, quick: Settings) -> None:
+    # Given an inbox of which a caller has taken an entry back
+    harness = Harness(quick)
+    add(redis_client, quick, [f"taken-{n}" for n in range(9)])
+    ids = [entry_id for entry_id, _ in redis_client.xrange(quick.keys.inbox(Lane.LIVE))]
+    redis_client.xdel(quick.keys.inbox(Lane.LIVE), ids[4])
+    assert harness.inbox.waiting(Lane.LIVE) is None
+    # When it is worked off, then nothing is left
+    harness.collector.start()
+    wait_for(lambda: len(harness.ids()) == 8)
+    assert harness.stop()
+    assert (0, 0) == left(redis_client, quick)
+
+
 def test_live_is_taken_before_bulk_and_bulk_gets_its_share(redis_client: redis.Redis, quick: Settings) -> None:
     # Given both inboxes full, one slot, batches of ten
     settings = quick.model_copy(update={"batch_entries": 10, "bulk_share": 0.1})
