@@ -37,6 +37,10 @@ class StoppingError(Exception):
     """The process is stopping and what this slot waits for is away."""
 
 
+class LostError(Exception):
+    """Others have settled some of these entries while this process could not reach Postgres."""
+
+
 class Patience:
     """Tries again while Redis or Postgres is away."""
 
@@ -45,11 +49,18 @@ class Patience:
         self._retry_max_s = retry_max_s
         self._metrics = metrics
 
-    def __call__(self, step: Callable[[], T]) -> T:
-        """Run `step` until it works. Raises StoppingError when the process is told to stop meanwhile."""
+    def __call__(self, step: Callable[[], T], before_again: Callable[[], None] = lambda: None) -> T:
+        """Run `step` until it works. Raises StoppingError when the process is told to stop meanwhile.
+
+        `before_again` runs before each further try, which must wait until that works, too.
+        """
         pause_s = 0.05
+        tried = False
         while True:
             try:
+                if tried:
+                    before_again()
+                tried = True
                 return step()
             except RetryableError as error:
                 self._metrics.retried(error)
@@ -66,16 +77,28 @@ class Settling:
     """Settles what is classified; one instance serves all threads of the pool."""
 
     def __init__(
-        self, *, inbox: Inbox, write: Write, patiently: Patience, settings: Settings, metrics: Metrics
+        self,
+        *,
+        inbox: Inbox,
+        write: Write,
+        any_lost: Callable[[Sequence[RawEntry]], bool],
+        patiently: Patience,
+        settings: Settings,
+        metrics: Metrics,
     ) -> None:
+        """`any_lost`: whether others have settled one of these; it may raise InboxUnavailableError."""
         self._inbox = inbox
         self._write = write
+        self._any_lost = any_lost
         self._patiently = patiently
         self._settings = settings
         self._metrics = metrics
 
     def settle(self, entries: Sequence[RawEntry], outcomes: Sequence[Outcome], received_at: datetime) -> None:
-        """Write the outcomes of `entries` in one transaction, reply, acknowledge. Raises StoppingError."""
+        """Write the outcomes of `entries` in one transaction, reply, acknowledge.
+
+        Raises StoppingError, and LostError if it had to try again and `any_lost` by then: acknowledges nothing then.
+        """
         written, statuses = self._written(entries, list(outcomes), received_at)
         replies = list(replies_for(entries, written, statuses, self._settings.keys))
         self._patiently(lambda: self._acknowledge(entries, replies))
@@ -94,7 +117,9 @@ class Settling:
     ) -> tuple[list[Outcome], list[ReplyStatus]]:
         """Write; when Postgres refuses a row, halve until the culprit stands by itself and is dead-lettered."""
         try:
-            return outcomes, self._patiently(lambda: self._write_timed(outcomes, received_at))
+            return outcomes, self._patiently(
+                lambda: self._write_timed(outcomes, received_at), before_again=lambda: self._raise_if_lost(entries)
+            )
         except RowRefusedError as error:
             if len(outcomes) > 1:
                 half = len(outcomes) // 2
@@ -104,7 +129,13 @@ class Settling:
             if isinstance(outcomes[0], Dead):
                 raise
             refused: list[Outcome] = [_refused(entries[0], error)]
-            return refused, self._patiently(lambda: self._write_timed(refused, received_at))
+            return refused, self._patiently(
+                lambda: self._write_timed(refused, received_at), before_again=lambda: self._raise_if_lost(entries)
+            )
+
+    def _raise_if_lost(self, entries: Sequence[RawEntry]) -> None:
+        if self._any_lost(entries):
+            raise LostError
 
 
 def _refused(entry: RawEntry, error: RowRefusedError) -> Dead:

@@ -22,12 +22,12 @@ from schemas.messages import RawEntry, identity_of
 from schemas.names import Lane
 from schemas.settings import Settings
 from worker.draft import Draft
-from worker.held import Held
+from worker.held import Held, Key
 from worker.inbox import Inbox
 from worker.metrics import Metrics, Phase
 from worker.outcome import Dead, Done, Outcome
 from worker.pace import Pace, by_size
-from worker.settling import Patience, Settling, StoppingError, Write
+from worker.settling import LostError, Patience, Settling, StoppingError, Write
 from worker.share import Share
 
 log = structlog.get_logger(__name__)
@@ -105,7 +105,12 @@ class Slot:
         self._keep_s = keep_s
         self._patiently = Patience(stopping, settings.retry_max_s, metrics)
         self._settling = Settling(
-            inbox=inbox, write=write, patiently=self._patiently, settings=settings, metrics=metrics
+            inbox=inbox,
+            write=write,
+            any_lost=lambda entries: bool(self._lost(entries)),
+            patiently=self._patiently,
+            settings=settings,
+            metrics=metrics,
         )
 
     def work(self, batch: Sequence[RawEntry]) -> None:
@@ -220,7 +225,11 @@ class Slot:
         self._drop_lost(hand)
         entries = [entry for entry, _ in hand.finished]
         if entries:
-            self._settling.settle(entries, [outcome for _, outcome in hand.finished], hand.received_at)
+            try:
+                self._settling.settle(entries, [outcome for _, outcome in hand.finished], hand.received_at)
+            except LostError:
+                self._settle(hand)
+                return
         hand.finished = []
         self._held.remove(entries)
         for entry in entries:
@@ -230,9 +239,7 @@ class Slot:
     def _drop_lost(self, hand: _Hand) -> None:
         """Do not write what others have settled while this process stood still: its item may have been erased since."""
         entries = [entry for entry, _ in hand.finished]
-        if self._held.unsure(entries, self._settings.claim_idle_s / 2):
-            self._patiently(lambda: self._held.refresh(self._inbox.refresh))
-        lost = self._held.lost(entries)
+        lost = self._patiently(lambda: self._lost(entries))
         if not lost:
             return
         log.warning("settled_by_others", entries=len(lost))
@@ -241,6 +248,12 @@ class Slot:
         self._held.remove(dropped)
         for entry in dropped:
             del hand.rest[entry.lane, entry.entry_id]
+
+    def _lost(self, entries: Sequence[RawEntry]) -> set[Key]:
+        """Those of `entries` that others have settled; asks Redis if it may be so. Raises InboxUnavailableError."""
+        if self._held.unsure(entries, self._settings.claim_idle_s / 2):
+            self._held.refresh(self._inbox.refresh)
+        return self._held.lost(entries)
 
 
 def parts(batch: Sequence[RawEntry], most_chars: int) -> Iterator[list[RawEntry]]:
