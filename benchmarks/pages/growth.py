@@ -53,7 +53,8 @@ def _tables(result: dict[str, Any]) -> str:
     return (
         "### Items in the tables\n\n"
         "One transaction of comments and one of tickets in each database in turn, in one Postgres, durable; medians "
-        "per item,\nratios inside a round.\n\n"
+        "per item,\nratios inside a round. Pages were read in before. The first change of a page after a checkpoint "
+        "writes it to\nthe WAL as a whole: in a large database most changes are such.\n\n"
         + table(head, rows)
         + "\n\n"
         + plot("growth-tables", "Processor time per item by items in the tables", draw)
