@@ -22,7 +22,7 @@ BENCHMARKS: Final[dict[str, Sequence[str]]] = {
     "operators": ["operators"],
     "limits": ["limits"],
     "pipeline": ["pipeline"],
-    "pipeline_base": ["pipeline", "--shape", "base", "--slices", "3", "--texts", "512"],
+    "pipeline_base": ["pipeline", "--shape", "base", "--slices", "7", "--texts", "160"],
     "peers": ["peers.command"],
     "labels": ["labels"],
     "producing": ["producing"],
@@ -40,6 +40,7 @@ NAMED_ALONE: Final[dict[str, Sequence[str]]] = {
     "dashboards": ["dashboards"],
     "quantization": ["quantization"],
     "engine_steps": ["engine_steps"],
+    "engine_loading": ["engine_loading"],
 }
 """Too long for all others, or part of another."""
 
@@ -58,7 +59,7 @@ def main(names: Sequence[str]) -> None:
         importlib.import_module(f"benchmarks.{module}").main(arguments)
         took_s[name] = time.perf_counter() - started_s
         print(f"== {name}: {took_s[name]:.1f} s", flush=True)  # noqa: T201
-    if not took_s.keys().isdisjoint(["quantization", "engine_steps"]):
+    if not took_s.keys().isdisjoint(["quantization", "engine_steps", "engine_loading"]):
         quantization_page.main()
     performance.main()
     reliability.main()

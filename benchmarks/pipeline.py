@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] = ()) -> None:
         settings = stack.model_copy(update={"metrics_port": free_port()})
         if options.shape:
             settings = settings.model_copy(update={"model": write_random_model(settings, options.shape)})
-        alike = dealt(texts[WARM_TEXTS:], settings.batch_entries)
+        alike = dealt(texts[WARM_TEXTS:], min(settings.batch_entries, options.texts))
         result = measure(settings, texts[:WARM_TEXTS], alike, options.slices, demo=not options.shape)
     keep_result(f"pipeline_{options.shape}" if options.shape else "pipeline", result, dry=options.dry)
 

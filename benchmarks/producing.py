@@ -25,9 +25,9 @@ from producers.item import Item
 from schemas.names import Kind, Lane
 from schemas.settings import Settings
 
-ITEMS = 200_000
+ITEMS = 100_000
 ONE_BY_ONE_ITEMS = 10_000
-RUNS = 5
+RUNS = 3
 WHEN = datetime(2026, 1, 31, 8, tzinfo=UTC)
 
 Items = Iterable[Item | Mapping[str, object]]

@@ -8,8 +8,8 @@ from benchmarks.chaos.place import place
 from benchmarks.chaos.scenario import Result, Size
 from benchmarks.chaos.traffic import Traffic, items
 
-MINUTES = 2.0
-ITEMS = 20_000
+MINUTES = 1.5
+ITEMS = 15_000
 BURST = 1_000
 _SETTLE_S = 60.0
 

@@ -12,8 +12,8 @@ from benchmarks.chaos.scenario import Result, Size
 from benchmarks.chaos.timeline import DOWN, FAULT, UP
 from benchmarks.chaos.traffic import Traffic, items
 
-MINUTES = 3.0
-ITEMS = 30_000
+MINUTES = 2.25
+ITEMS = 22_000
 LONGEST_S = 8.0
 PAUSE_S = 12.0
 BURST = 200

@@ -30,7 +30,7 @@ from schemas.database import make_engine
 from schemas.names import Lane
 from schemas.settings import Settings
 
-MINUTES: Final = 2.0
+MINUTES: Final = 1.5
 POINTS: Final = 300
 TIMES: Final = 10
 LIVE_SHARE: Final = 0.2

@@ -20,8 +20,8 @@ from benchmarks.chaos.scenario import Result, Size
 from benchmarks.chaos.timeline import DOWN, UP
 from benchmarks.chaos.traffic import Traffic, items
 
-MINUTES = 2.0
-ITEMS = 20_000
+MINUTES = 1.5
+ITEMS = 15_000
 LONGEST_S = 8.0
 _DISK_FULL = """
     CREATE FUNCTION disk_is_full() RETURNS trigger LANGUAGE plpgsql AS

@@ -19,8 +19,8 @@ from producers.client import Client
 from schemas.errors import InboxUnavailableError
 from schemas.names import GROUP
 
-MINUTES = 2.0
-ITEMS = 20_000
+MINUTES = 1.5
+ITEMS = 15_000
 LONGEST_S = 8.0
 _EMPTY_S = 30.0
 

@@ -1,5 +1,6 @@
-"""The tables of docs/quantization.md from what `benchmarks.quantization` and `benchmarks.engine_steps` wrote; the words
-around them are not made here.
+"""The tables of docs/quantization.md from what `benchmarks.quantization`, `engine_steps` and `engine_loading` wrote.
+
+The words around them are not made here.
 
 python -m benchmarks.pages.quantization
 """
@@ -14,7 +15,7 @@ from typing import Any
 from benchmarks.machine import RESULTS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "quantization.md"
-_FILES = ("quantization", "engine_steps", "engine_openvino")
+_FILES = ("quantization", "engine_steps", "engine_openvino", "engine_loading")
 STEPS_BEGIN = "<!-- steps: made by `python -m benchmarks.pages.quantization` -->"
 STEPS_END = "<!-- end of steps -->"
 BEGIN, END = "<!-- tables: made by `python -m benchmarks.pages.quantization` -->", "<!-- end of tables -->"
@@ -31,6 +32,7 @@ def main() -> None:
     if "engine_steps" in results:
         parts = [steps(results["engine_steps"])]
         parts += [providers(results["engine_openvino"])] if "engine_openvino" in results else []
+        parts += [loading(results["engine_loading"])] if "engine_loading" in results else []
         page = _filled(page, STEPS_BEGIN, STEPS_END, "\n\n".join(parts))
     PAGE.write_text(page, "utf-8")
     print(f"wrote docs/{PAGE.name}")  # noqa: T201 - a command's output
@@ -80,6 +82,29 @@ def providers(result: dict[str, Any]) -> str:
     return (
         f"`FENLIU_PROVIDER={provider}` against `cpu` in one environment (onnxruntime-{provider} {result['version']}), "
         "processor time:\n\n" + _table(head, rows) + _footer(result, f"engine_{provider}")
+    )
+
+
+def loading(result: dict[str, Any]) -> str:
+    """What loading takes and what a process holds then, by the way weights come into memory."""
+    texts, tokens = result["run"]
+    rows = [
+        [f"`{way['name']}`", way["what"], f"ends the process, exit code {way['exit_code']:.0f}", "", "", ""]
+        if "exit_code" in way
+        else [
+            f"`{way['name']}`",
+            way["what"],
+            f"{way['load_s'] * 1000:.0f}",
+            f"{way['own_mib']:.0f}",
+            f"{way['of_files_mib']:.0f}",
+            f"{way['run_ms']:.1f}",
+        ]
+        for way in result["ways"]
+    ]
+    head = ["weights", "what", "ms to load", "MiB of its own", "MiB of files", f"ms, run of {texts} x {tokens}"]
+    return (
+        f"How weights come into memory: INT8, {result['shape']} size, a process each time, median of "
+        f"{result['rounds']} rounds:\n\n" + _table(head, rows) + _footer(result, "engine_loading")
     )
 
 
