@@ -1,6 +1,6 @@
 """What an item costs as things grow: tables, backlogs, workers, lengths of texts.
 
-    python -m benchmarks.growth [--items 10000,100000,1500000] [--backlog 10000,100000,1000000] [--dashboards] [--dry]
+    python -m benchmarks.growth [--items 10000,100000,1000000] [--backlog 10000,100000,1000000] [--dashboards] [--dry]
 
 Tables: the sink on databases of three sizes in one Postgres. Backlog: reading and settling with three lengths of an
 inbox in one Redis. Both in turn, batch by batch, so that drift of the machine hits all, and told as ratios inside a
@@ -44,7 +44,7 @@ _RAW = ("rounds", "seconds")
 def main(arguments: Sequence[str] = ()) -> None:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--items", type=_sizes, default=(10_000, 100_000, 1_500_000))
+    parser.add_argument("--items", type=_sizes, default=(10_000, 100_000, 1_000_000))
     parser.add_argument("--backlog", type=_sizes, default=(10_000, 100_000, 1_000_000))
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--texts", type=int, default=1_280, help="shared out among workers")

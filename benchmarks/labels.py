@@ -37,7 +37,7 @@ _RUNS = 20
 def main(arguments: Sequence[str] = ()) -> None:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=10)
     options = parser.parse_args(arguments)
     settings = load_settings()
     folder = find(settings.model, model_homes(settings.models_home))

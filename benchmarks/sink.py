@@ -26,7 +26,7 @@ from worker.outcome import Assignment, Done, Outcome, Prediction
 from worker.sink import Sink
 
 BATCH_ENTRIES = 256
-BATCHES = 200
+BATCHES = 100
 TEAMS = ("billing", "delivery", "returns", "account", "quality", "technical", "sales", "abuse")
 PHRASES = (
     "物流太慢了，等了整整两个星期",

@@ -66,7 +66,7 @@ TERMS: Final = {
         "celery-batches, 64 texts, threads",
         "texts by 64 in the order of their arrival, a run and a transaction for each; a single text waits 0.1 s, "
         "`flush_interval`, of which the examples in its documentation have 10 s",
-        asked=40,
+        asked=20,
     ),
     "infinity-1": Terms(
         "infinity-emb, one text a request",

@@ -21,7 +21,7 @@ from benchmarks.peers.process_tree import peak_rss_mib, processor_s, pss_mib
 from schemas.errors import SetupError
 from schemas.settings import Settings
 
-BETWEEN_REFERENCES = 2
+BETWEEN_REFERENCES = 3
 """Peers measured between two looks at Fenliu and the session."""
 BLOCK_TEXTS = 20
 _PAUSE_S = 0.5
