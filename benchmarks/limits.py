@@ -44,7 +44,7 @@ Ready = list[tuple[str, dict[str, str]]]
 def main(arguments: Sequence[str] = ()) -> None:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batches", type=int, default=60, help="of 256 items, in each round of each case")
+    parser.add_argument("--batches", type=int, default=40, help="of 256 items, in each round of each case")
     parser.add_argument("--entries", type=int, default=READ_ENTRIES, help="read in each round")
     parser.add_argument("--dry", action="store_true", help="print the result instead of writing it")
     options = parser.parse_args(arguments)

@@ -47,7 +47,7 @@ ALLOWED_MORE_MS = 10.0
 def main(arguments: Sequence[str] = ()) -> None:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each phase, after its warm-up")
+    parser.add_argument("--seconds", type=float, default=6.0, help="of each phase, after its warm-up")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--rate", type=float, default=0.0, help="live entries per second; 0: half of the capacity")
     parser.add_argument("--dry", action="store_true", help="print the result instead of writing it")

@@ -57,6 +57,7 @@ class Collector(threading.Thread):
         self._metrics = metrics
         self._stopping = stopping
         self._share = share
+        self._shared_out: tuple[Lane, int, int] = (Lane.LIVE, 0, 0)  # entries of a part, and parts not yet taken
         self._next_claim_at = 0.0
         self._look_s = min(_LOOK_S, settings.claim_idle_s / 4)
 
@@ -138,14 +139,14 @@ class Collector(threading.Thread):
         return self._inbox.wait(self._settings.batch_entries, self._settings.idle_poll_s)
 
     def _part(self, lane: Lane) -> int:
-        """How many entries of an inbox this slot should take: all that wait, shared out among the slots.
-
-        As in guided self-scheduling (Polychronopoulos and Kuck, 1987), so that all end a burst at about the same time.
-        """
+        """How many entries of an inbox this slot should take: of what waits, as many as each of the others after it."""
         waiting = self._inbox.waiting(lane)
         if not waiting:
             return self._settings.batch_entries if waiting is None else 0
-        part = max(-(-waiting // self._slots), self._worth_a_slot())
+        shared_lane, part, parts_left = self._shared_out
+        if shared_lane is not lane or parts_left == 0 or waiting > part * parts_left:
+            part, parts_left = max(-(-waiting // self._slots), self._worth_a_slot()), self._slots
+        self._shared_out = lane, part, parts_left - 1
         return min(part, self._settings.batch_entries)
 
     def _left_by_others(self) -> list[tuple[Lane, Stale]]:

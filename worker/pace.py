@@ -51,6 +51,10 @@ class Pace:
         """How many entries of the usual size make a portion; at least 1."""
         return max(1, int(self._portion_ms / max(self._ms_per_entry, 1e-3)))
 
+    def few_portions_entries(self) -> int:
+        """How many entries of the usual size make four portions."""
+        return 4 * self.usual_entries()
+
     def half_a_portion_entries(self) -> int:
         """How many entries of the usual size make half a portion; at least 1."""
         return max(1, self.usual_entries() // 2)

@@ -68,8 +68,8 @@ class CollectorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ha
         consumer = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
         inbox = Inbox(client, settings.keys, consumer)
         held = Held()
-        share = Share(settings.bulk_share, settings.batch_entries)
         pace = Pace(settings.bulk_batch_ms)
+        share = Share(settings.bulk_share, pace.few_portions_entries)
         manifest = shelf.production.manifest
         self._pulse = Pulse(client=client, inbox=inbox, held=held, slots=slots, model=manifest.id, settings=settings)
         slot = Slot(

@@ -64,7 +64,7 @@ class Line:
         self.inbox.ensure_groups()
         self.slot = Slot(
             inbox=self.inbox, held=Held(), classify=self.pipeline, write=Sink(self.engine).write, pace=FixedPace(5),
-            share=Share(0.1, 256), settings=self.settings, metrics=Metrics(), stopping=threading.Event(),
+            share=Share(0.1, lambda: 256), settings=self.settings, metrics=Metrics(), stopping=threading.Event(),
             on_settled=lambda items: None,
         )  # fmt: skip
 

@@ -51,7 +51,7 @@ class Harness:
         self.inbox.ensure_groups()
         self._pool = ThreadPoolExecutor(slots)
         self._lock = threading.Lock()
-        share = Share(settings.bulk_share, settings.batch_entries)
+        share = Share(settings.bulk_share, lambda: settings.batch_entries)
         slot = Slot(
             inbox=self.inbox,
             held=self.held,

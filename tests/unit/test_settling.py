@@ -38,7 +38,7 @@ class Cut:
         inbox = SimpleNamespace(refresh=self._refresh, settle=self._settle, read=lambda *_: [], give_back=list)
         self.slot = Slot(
             inbox=cast(Inbox, inbox), held=self.held, classify=self, write=self._write, pace=Pace(1e9),
-            share=Share(0.1, 256), settings=SETTINGS, metrics=Metrics(), stopping=threading.Event(),
+            share=Share(0.1, lambda: 256), settings=SETTINGS, metrics=Metrics(), stopping=threading.Event(),
             on_settled=lambda _: None,
         )  # fmt: skip
 

@@ -25,17 +25,17 @@ def _turns(share: Share, live: int, bulk: int, turns: int) -> dict[Lane, int]:
 def test_when_both_wait_bulk_gets_its_share_and_no_more(bulk_share: float, live: int, bulk: int) -> None:
     # Given both inboxes always full, and turns of any size
     # When two thousand are taken
-    entries = _turns(Share(bulk_share, 256), live, bulk, 2000)
+    entries = _turns(Share(bulk_share, lambda: 256), live, bulk, 2000)
     # Then bulk got its share of the entries, but for one turn
     assert pytest.approx(bulk_share * sum(entries.values()), abs=live + bulk) == entries[Lane.BULK]
 
 
 def test_live_comes_first() -> None:
-    assert (Lane.LIVE, Lane.BULK) == Share(0.1, 256).order()
+    assert (Lane.LIVE, Lane.BULK) == Share(0.1, lambda: 256).order()
 
 
 def test_the_collector_looks_into_bulk_first_once_an_entry_is_owed() -> None:
-    share = Share(0.1, 256)
+    share = Share(0.1, lambda: 256)
     share.taken(Lane.LIVE, 10)
     assert (Lane.BULK, Lane.LIVE) == share.order()
 
@@ -43,7 +43,7 @@ def test_the_collector_looks_into_bulk_first_once_an_entry_is_owed() -> None:
 @given(st.lists(st.integers(min_value=1, max_value=256), max_size=500))
 def test_what_bulk_did_not_use_is_not_saved_up(live: list[int]) -> None:
     # Given a long time in which bulk was empty
-    share = Share(0.1, 256)
+    share = Share(0.1, lambda: 256)
     for entries in live:
         share.taken(Lane.LIVE, entries)
     # When bulk fills up, then it gets at most a batch in arrears
@@ -56,8 +56,20 @@ def test_what_bulk_did_not_use_is_not_saved_up(live: list[int]) -> None:
 
 def test_what_bulk_took_while_live_was_quiet_is_not_held_against_it() -> None:
     # Given a night of bulk alone
-    share = Share(0.5, 256)
+    share = Share(0.5, lambda: 256)
     share.taken(Lane.BULK, 1_000_000)
     # When live comes, then bulk has its share at once
     share.taken(Lane.LIVE, 1)
     assert share.bulk_first(1)
+
+
+def test_a_portion_that_is_larger_than_what_can_be_owed_has_its_turn() -> None:
+    # Given that at most 8 entries are owed
+    share = Share(0.1, lambda: 8)
+    # When live has taken enough for them, then a portion of 50 short texts goes first, and live goes before the next
+    share.taken(Lane.LIVE, 70)
+    assert not share.bulk_first(50)
+    share.taken(Lane.LIVE, 10)
+    assert share.bulk_first(50)
+    share.taken(Lane.BULK, 50)
+    assert not share.bulk_first(50)
