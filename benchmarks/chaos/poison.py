@@ -38,7 +38,7 @@ SHORT: Final = {"claim_idle_s": 4.0, "heartbeat_s": 0.5, "batch_timeout_s": 4.0,
 MEMORY_LIMIT_BYTES: Final = 1 << 30
 TRICKLE_PER_S: Final = 5.0
 LIMIT_S: Final = 180.0
-MINUTES: Final = 4.0
+MINUTES: Final = 6.0
 CRASHING: Final = Path(__file__).resolve().parent / "crashing"
 CRASHING_ID: Final = "FENLIU_CHAOS_CRASHING_ID"
 """Folder and variable of the module that makes a worker crash on a token."""

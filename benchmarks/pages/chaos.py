@@ -68,7 +68,9 @@ def _verdict(scenario: Mapping[str, Any]) -> str:
     if isinstance(scenario.get("skipped"), str):
         return f"skipped: {scenario['skipped']}"
     found = {name: count for name, count in scenario["checks"].items() if count}
-    return f"**failed: {found}**" if found else f"all {len(scenario['checks'])} passed"
+    verdict = f"**failed: {found}**" if found else f"all {len(scenario['checks'])} passed"
+    left_out = scenario.get("skipped") or []
+    return f"{verdict}; left out for lack of time: {'; '.join(left_out)}" if left_out else verdict
 
 
 def _recoveries(recoveries: Sequence[tuple[str, str, Sequence[float]]]) -> str:
