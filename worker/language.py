@@ -10,6 +10,7 @@ _HAN = re.compile("[\u4e00-\u9fff\u3400-\u4dbf]+")
 _KANA_OR_HANGUL = re.compile("[\u3040-\u30ff\uac00-\ud7af]")
 # Characters of written Cantonese that standard written Chinese does not use.
 _CANTONESE = re.compile("[嘅咗冇唔喺哋嗰啲佢嚟嘢乜咁噉揾攞瞓啱嘥靚]")
+_TO_BE_WEIGHED = re.compile("[A-Za-z\u3040-\u30ff\uac00-\ud7af嘅咗冇唔喺哋嗰啲佢嚟嘢乜咁噉揾攞瞓啱嘥靚]")
 
 
 def guess(text: str) -> str | None:
@@ -17,9 +18,9 @@ def guess(text: str) -> str | None:
     text = text[:_LOOKED_AT_CHARS]
     if text.isascii():
         return "en" if _LATIN.search(text) else None
+    if _TO_BE_WEIGHED.search(text) is None:  # as most Chinese is
+        return "zh" if _HAN.search(text) else None
     marks = len(_CANTONESE.findall(text))
-    if marks == 0 and _LATIN.search(text) is None:  # as most Chinese is: nothing to weigh
-        return "zh" if _HAN.search(text) and not _KANA_OR_HANGUL.search(text) else None
     rest = _HAN.sub("", text)
     han_chars = len(text) - len(rest)
     if han_chars == 0 or _KANA_OR_HANGUL.search(rest):

@@ -16,9 +16,9 @@ LONG = "快递三天了还没有到，物流信息一直不更新，客服也不
 
 
 def test_erased_in_the_middle_of_a_batch_nothing_of_it_is_left(place: Place) -> None:
-    # Given a worker that has just taken a batch of long tickets, one of them a person's, and is stopped in it
+    # Given a worker that is stopped while it works on three long tickets, one of them a person's
     place.apply_sample_routes()
-    worker = place.workers.start(FENLIU_CLAIM_IDLE_S="15")
+    worker = place.workers.start(FENLIU_CLAIM_IDLE_S="15", FENLIU_SLOTS="3")
     wait_for(lambda: bool(list(place.client.scan_iter(place.settings.keys.worker_prefix + "*"))), 60, "a worker")
     texts = [LONG, SECRET + LONG, LONG]
     place.add([{"id": str(n), "source": "shop", "kind": "ticket", "text": text} for n, text in enumerate(texts)])
