@@ -22,6 +22,7 @@ _LOOK_S = 0.05
 _PAUSE_S = 0.5
 _STOP_S = 60
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\)")
+_FOLDER_OF_SOCKET = re.compile(r"/\S*/(?=[^\s/]*sock\b)")
 
 
 @dataclass
@@ -106,12 +107,12 @@ class Fleet:
         process.send_signal(signal.SIGCONT)
 
     def tracebacks(self) -> list[str]:
-        """The last line of every traceback in the logs, each once."""
+        """The last line of every traceback in the logs, each once, sockets without the folder that they were in."""
         found: dict[str, None] = {}
         for log in sorted(self._logs.glob("worker-*.log")):
             for part in _TRACEBACK.split(log.read_text(encoding="utf-8", errors="replace").replace("\\n", "\n"))[1:]:
                 lines = [line for line in part.splitlines()[1:] if line and not line.startswith((" ", "\t"))]
-                found[(lines or ["?"])[0][:200]] = None
+                found[_FOLDER_OF_SOCKET.sub("", (lines or ["?"])[0])[:200]] = None
         return list(found)
 
     def _start(self, name: str) -> subprocess.Popen[bytes]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 
+from benchmarks.chaos.faults import again_and_again
 from benchmarks.chaos.place import Place, place, run_together
 from benchmarks.chaos.proxy import Proxy
 from benchmarks.chaos.scenario import Result, Size
@@ -31,21 +33,8 @@ def run(size: Size) -> Result:
 
 
 def _faults(here: Place, traffic: Traffic, name: str, seconds: float, rng: random.Random) -> Callable[[], None]:
-    proxy = here.proxies[name]
-    acts = [reset, refused, stalled, forgotten, half_closed, slow]
-
-    def run() -> None:
-        until_s = time.monotonic() + seconds
-        while time.monotonic() < until_s:
-            for act in rng.sample(acts, len(acts)):
-                time.sleep(rng.uniform(1, PAUSE_S))
-                if time.monotonic() > until_s:
-                    return
-                traffic.burst(BURST)
-                time.sleep(rng.uniform(0, 0.3))
-                act(here, name, proxy, rng)
-
-    return run
+    acts = [partial(act, here, name, here.proxies[name], rng) for act in _ACTS]
+    return partial(again_and_again, traffic, acts, rng, seconds, pause_s=PAUSE_S, burst=BURST)
 
 
 def reset(here: Place, name: str, proxy: Proxy, rng: random.Random) -> None:  # noqa: ARG001 - like the others
@@ -98,3 +87,6 @@ def slow(here: Place, name: str, proxy: Proxy, rng: random.Random) -> None:
     proxy.delay(delay_s)
     time.sleep(for_s)
     proxy.delay(0)
+
+
+_ACTS = (reset, refused, stalled, forgotten, half_closed, slow)
