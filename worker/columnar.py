@@ -6,7 +6,7 @@ A row object in JSON repeats its keys and is parsed field by field; arrays of th
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -43,10 +43,14 @@ class Columns:
 
         Times are `datetime`s with a zone. Raises RowRefusedError for NaN and infinity, which are no JSON.
         """
+        return self.parameters_of(zip(*rows, strict=True))
+
+    def parameters_of(self, columns: Iterable[Sequence[Any]]) -> dict[str, str]:
+        """As `parameters`, of all values of each column."""
         try:
             return {
                 name: _parameter(type_, values, finite=name in self.finite or type_ not in _MAY_HOLD_NAN)
-                for (name, type_), values in zip(self.types.items(), zip(*rows, strict=True), strict=True)
+                for (name, type_), values in zip(self.types.items(), columns, strict=True)
             }
         except ValueError as error:
             raise RowRefusedError(f"cannot be stored: {error}") from error

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
@@ -21,8 +21,20 @@ from worker import sink_sql as sql
 from worker.outcome import Dead, Done, Expired, Outcome
 from worker.sink_rows import Batch, Identity, Order, PredictionOf, TaskOf
 from worker.sink_tickets import Held, assignment_rows
+from worker.sink_usual import Usual
 
 Current = dict[TaskOf, tuple[Order, PredictionOf]]
+
+
+class Written(NamedTuple):
+    """What a transaction did: what is current afterwards, rows by table, and whether all its items were new.
+
+    Of results that nothing can have superseded, `current` says nothing.
+    """
+
+    current: Current
+    rows: Mapping[str, int]
+    all_new: bool
 
 
 class Sink:
@@ -32,6 +44,7 @@ class Sink:
         """`on_rows` is told how many rows of a table a transaction has written."""
         self._engine = engine
         self._on_rows = on_rows
+        self._expects_new = True  # where known items come, more of them do
 
     def write(self, outcomes: Sequence[Outcome], received_at: datetime) -> list[ReplyStatus]:
         """Write `outcomes` in one transaction; what became of each, in order.
@@ -41,19 +54,27 @@ class Sink:
         Raises RowRefusedError if Postgres refuses a row for its content and DatabaseUnavailableError if it cannot
         be reached or asks to try again; nothing of this call is written then.
         """
-        batch = Batch.of(outcomes, received_at)
-        current: Current = {}
-        rows: dict[str, int] = {}
-        if batch.items or batch.dead:
+        usual = Usual.of(outcomes, received_at) if self._expects_new else None
+        batch = Batch.of(outcomes, received_at) if usual is None else None
+        written = Written({}, {}, all_new=True)
+        if batch is None or batch.items or batch.dead:
             with translated(), self._engine.begin() as connection:
-                current, rows = _write(connection, batch)
-        for table, count in rows.items():
+                new = _write_new(connection, usual) if usual is not None else None
+                written = new or _write(connection, batch or Batch.of(outcomes, received_at))
+            self._expects_new = written.all_new
+        for table, count in written.rows.items():
             self._on_rows(table, count)
-        return [_status(outcome, current) for outcome in outcomes]
+        return [_status(outcome, written.current) for outcome in outcomes]
 
 
-def _write(connection: Connection, batch: Batch) -> tuple[Current, dict[str, int]]:
-    """Write it; what is current afterwards, and how many rows of each table were written."""
+def _write_new(connection: Connection, usual: Usual) -> Written | None:
+    """Write it if all its items are new, else none of its predictions, and say None."""
+    fresh = connection.exec_driver_sql(sql.WRITE_USUAL, usual.parameters).scalar_one()
+    return Written({}, {"items": fresh, "predictions": fresh}, all_new=True) if fresh == usual.items else None
+
+
+def _write(connection: Connection, batch: Batch) -> Written:
+    """Write it, whatever is in it."""
     assigned = dead = 0
     all_fresh = True
     if batch.items:
@@ -62,17 +83,17 @@ def _write(connection: Connection, batch: Batch) -> tuple[Current, dict[str, int
     current = _write_predictions(connection, batch, all_fresh)
     if batch.assignments:
         held = {} if all_fresh else _held(connection, batch)
-        rows = assignment_rows(batch, held)
-        if rows:
-            sql.WRITE_ASSIGNMENTS.run(connection, rows)
-            assigned = len(rows)
+        assigns = assignment_rows(batch, held)
+        if assigns:
+            sql.WRITE_ASSIGNMENTS.run(connection, assigns)
+            assigned = len(assigns)
     if batch.dead:
         letters = batch.dead_letter_rows()
         insert = sql.INSERT_DEAD_LETTERS.run if batch.items else sql.INSERT_DEAD_LETTERS.run_first
         insert(connection, letters)
         dead = len(letters)
-    written = {"items": len(batch.items), "predictions": len(batch.predictions)}
-    return current, written | {"assignments": assigned, "dead_letters": dead}
+    rows = {"items": len(batch.items), "predictions": len(batch.predictions)}
+    return Written(current, rows | {"assignments": assigned, "dead_letters": dead}, all_fresh)
 
 
 def _write_predictions(connection: Connection, batch: Batch, all_fresh: bool) -> Current:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from sqlalchemy import Connection, CursorResult
 from worker.columnar import Columns
 from worker.sink_rows import DEAD_LETTER, ITEM, ITEM_KEY, PREDICTION, PREDICTION_KEY, TASK_KEY
 from worker.sink_tickets import ASSIGNED, ASSIGNMENT
+from worker.sink_usual import SENT
 
 # They bound this transaction alone, whatever the session allows.
 BOUNDS = "SET LOCAL statement_timeout = '20s'; SET LOCAL lock_timeout = '10s';"
@@ -36,20 +37,26 @@ def _replacing(columns: Columns, key: Columns) -> str:
     return ", ".join(f"{name} = excluded.{name}" for name in columns.types if name not in key.types)
 
 
+def _selected(columns: Columns, expressions: Mapping[str, str]) -> str:
+    return ", ".join(expressions.get(name, name) for name in columns.types)
+
+
 # Locks the row of every item, also where it changes nothing, in an order that is the same for all: who writes the
 # same items waits here, and all later statements see what the other has done. An entry that could not be read never
 # takes the place of one that could. The answer is how many rows are new: a row that was updated carries the updating
 # transaction in xmax.
+_NEWER_ITEM = f"""
+    ORDER BY source COLLATE "C", item_id COLLATE "C"
+    ON CONFLICT ({ITEM_KEY}) DO UPDATE SET {_replacing(ITEM, ITEM_KEY)}
+    WHERE (excluded.state <> 'dead', excluded.updated_at, excluded.entry_ms, excluded.entry_seq)
+        > (old.state <> 'dead', old.updated_at, old.entry_ms, old.entry_seq)
+    RETURNING xmax = 0 AS fresh
+"""
 UPSERT_ITEMS = Statement(
     ITEM,
     f"""
     WITH upserted AS (
-        INSERT INTO items AS old ({ITEM})
-        SELECT {ITEM} FROM {ITEM.table} ORDER BY source COLLATE "C", item_id COLLATE "C"
-        ON CONFLICT ({ITEM_KEY}) DO UPDATE SET {_replacing(ITEM, ITEM_KEY)}
-        WHERE (excluded.state <> 'dead', excluded.updated_at, excluded.entry_ms, excluded.entry_seq)
-            > (old.state <> 'dead', old.updated_at, old.entry_ms, old.entry_seq)
-        RETURNING xmax = 0 AS fresh
+        INSERT INTO items AS old ({ITEM}) SELECT {ITEM} FROM {ITEM.table} {_NEWER_ITEM}
     )
     SELECT count(*) FROM upserted WHERE fresh
     """,  # noqa: S608 - constants
@@ -73,16 +80,45 @@ CLEAR_CURRENT = Statement(
 )
 
 # A result that was made in production gives way only to another such.
-UPSERT_PREDICTIONS = Statement(
-    PREDICTION,
-    f"""
-    INSERT INTO predictions AS old ({PREDICTION})
-    SELECT {PREDICTION} FROM {PREDICTION.table}
+_NEWER_PREDICTION = f"""
     ON CONFLICT ({PREDICTION_KEY}) DO UPDATE SET {_replacing(PREDICTION, PREDICTION_KEY)}, created_at = now()
     WHERE (excluded.production, excluded.updated_at, excluded.entry_ms, excluded.entry_seq)
         > (old.production, old.updated_at, old.entry_ms, old.entry_seq)
+"""
+UPSERT_PREDICTIONS = Statement(
+    PREDICTION,
+    f"""
+    INSERT INTO predictions AS old ({PREDICTION}) SELECT {PREDICTION} FROM {PREDICTION.table} {_NEWER_PREDICTION}
     """,  # noqa: S608
 )
+
+_SHARED = {
+    name: f"%({name})s" for name in ("received_at", "lane", "kind", "task", "model", "model_version", "stage")
+} | {
+    "state": "'done'",
+    "production": "true",
+    "current": "true",
+    "route_set": "NULL::text",
+    "route_set_version": "NULL::integer",
+    "item_created_at": "created_at",
+}
+# Items and their predictions at once, if all items are new; else the items alone. The answer is as of UPSERT_ITEMS.
+WRITE_USUAL = f"""
+    {BOUNDS}
+    WITH sent AS MATERIALIZED (
+        SELECT {SENT} FROM {SENT.table}
+    ), upserted AS (
+        INSERT INTO items AS old ({ITEM})
+        SELECT {_selected(ITEM, _SHARED)} FROM sent {_NEWER_ITEM}
+    ), written AS (
+        SELECT count(*) AS fresh FROM upserted WHERE fresh
+    ), predicted AS (
+        INSERT INTO predictions AS old ({PREDICTION})
+        SELECT {_selected(PREDICTION, _SHARED)} FROM sent
+        WHERE (SELECT fresh FROM written) = %(items)s {_NEWER_PREDICTION}
+    )
+    SELECT fresh FROM written
+"""  # noqa: S608
 
 SELECT_ASSIGNMENTS = Statement(
     ITEM_KEY,
