@@ -36,6 +36,7 @@ class Filled:
     """A database with so many items, and how many have come since."""
 
     items: int
+    settings: Settings
     engine: Engine
     added: int = 0
     rng: random.Random = field(default_factory=lambda: random.Random(11))  # noqa: S311 - made-up data
@@ -66,8 +67,8 @@ CASES: Mapping[str, Callable[[Filled], tuple[str, str]]] = {
 
 
 @contextmanager
-def database(settings: Settings, name: str) -> Iterator[Engine]:
-    """A migrated, empty database of this name beside the one of `settings`."""
+def database(settings: Settings, name: str) -> Iterator[tuple[Settings, Engine]]:
+    """A migrated, empty database of this name beside the one of `settings`: settings that name it, and its engine."""
     beside = make_engine(settings)
     with beside.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")
@@ -77,7 +78,7 @@ def database(settings: Settings, name: str) -> Iterator[Engine]:
     migrate(own)
     engine = make_engine(own)
     try:
-        yield engine
+        yield own, engine
     finally:
         engine.dispose()
 
@@ -135,10 +136,10 @@ class _Meter:
     def once(self, batches: Sequence[Sequence[Outcome]], *, counts: bool) -> None:
         """Write these."""
         wal = float(self._ask("SELECT pg_current_wal_insert_lsn() - '0/0'"))
-        server_s, here_s, wall_s = _on_cpu_s(self._server), time.process_time(), time.perf_counter()
+        server_s, here_s, wall_s = on_cpu_s(self._server), time.process_time(), time.perf_counter()
         for outcomes in batches:
             self._sink.write(outcomes, datetime.now(UTC))
-        took = time.perf_counter() - wall_s, time.process_time() - here_s, _on_cpu_s(self._server) - server_s
+        took = time.perf_counter() - wall_s, time.process_time() - here_s, on_cpu_s(self._server) - server_s
         if counts:
             self.wall_s.append(took[0])
             self.here_s.append(took[1])
@@ -180,7 +181,7 @@ def _per_item_us(seconds: list[float]) -> float:
     return statistics.median(seconds) / ROUND_ITEMS * 1e6
 
 
-def _on_cpu_s(pid: int) -> float:
+def on_cpu_s(pid: int) -> float:
     """Processor time of a process with one thread, as finely as the system keeps it."""
     exact = Path(f"/proc/{pid}/schedstat")
     if exact.exists():

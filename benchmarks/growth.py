@@ -2,10 +2,11 @@
 
     python -m benchmarks.growth [--items 10000,100000,1000000] [--backlog 10000,100000,1000000] [--dashboards] [--dry]
 
-Tables: the sink on databases of three sizes in one Postgres. Backlog: reading and settling with three lengths of an
-inbox in one Redis. Both in turn, batch by batch, so that drift of the machine hits all, and told as ratios inside a
-round. Workers: a backlog shared out among one, two and four processes. Lengths: the model's processor time per token.
-What more labels cost is `benchmarks.labels`'.
+Tables: the sink alone on databases of three sizes in one Postgres. Pipeline: everything from XADD to committed row, on
+the same databases. Backlog: reading and settling with three lengths of an inbox in one Redis. All in turn, batch by
+batch, so that drift of the machine hits all, and told as ratios inside a round. Workers: a backlog shared out among
+one, two and four processes. Lengths: the model's processor time per token. What more labels cost is
+`benchmarks.labels`'.
 
 With --dashboards, what `benchmarks.dashboards` measures is measured on the largest database before, and written too:
 filling it takes most of the time of both.
@@ -17,13 +18,14 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 from benchmarks import dashboards
 from benchmarks.dashboard_data import fill
 from benchmarks.growing_backlog import growth_by_backlog
+from benchmarks.growing_pipeline import growth_of_pipeline
 from benchmarks.growing_tables import Filled, database, growth_by_tables, predictions_of
 from benchmarks.machine import keep_result
 from benchmarks.sharing_out import shared_out
@@ -47,44 +49,47 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--items", type=_sizes, default=(10_000, 100_000, 1_000_000))
     parser.add_argument("--backlog", type=_sizes, default=(10_000, 100_000, 1_000_000))
     parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--pipeline-rounds", type=int, default=20)
+    parser.add_argument("--pipeline-texts", type=int, default=512, help="for each database in a round")
     parser.add_argument("--texts", type=int, default=1_280, help="shared out among workers")
     parser.add_argument("--dashboards", action="store_true")
     parser.add_argument("--dry", action="store_true", help="print the results instead of writing them")
     options = parser.parse_args(arguments)
-    parts: dict[str, Callable[[], list[dict[str, Any]]]] = {
-        "tables": lambda: _tables(options),
-        "backlog": lambda: _backlog(options),
-        "workers": lambda: shared_out(distinct_texts(options.texts), PROCESSES),
-        "lengths": lambda: lengths(LENGTHS, LENGTH_ROUNDS),
-    }
     result: dict[str, Any] = {"allowed_ratio": ALLOWED_RATIO}
-    for name, measure in parts.items():
-        started_s = time.perf_counter()
-        result[name] = measure()
+    started_s = time.perf_counter()
+    for name, rows in _parts(options):
+        result[name] = rows
         print(f"{name}: {time.perf_counter() - started_s:.1f} s", flush=True)  # noqa: T201 - progress
-        for row in result[name]:
+        for row in rows:
             shown = {key: value for key, value in row.items() if key not in _RAW}
             print(f"  {shown}", flush=True)  # noqa: T201
+        started_s = time.perf_counter()
     keep_result("growth", result, dry=options.dry)
 
 
-def _tables(options: argparse.Namespace) -> list[dict[str, Any]]:
+def _parts(options: argparse.Namespace) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Each part's name and rows, as they come."""
+    yield from _on_databases(options)
+    with scratch_stack() as settings:
+        yield "backlog", growth_by_backlog(settings, options.backlog, options.rounds)
+    yield "workers", shared_out(distinct_texts(options.texts), PROCESSES)
+    yield "lengths", lengths(LENGTHS, LENGTH_ROUNDS)
+
+
+def _on_databases(options: argparse.Namespace) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """What is measured on databases of each size, filled once."""
     with scratch_stack() as settings, ExitStack() as opened:
         databases = {}
         for items in sorted(options.items):
-            engine = opened.enter_context(database(settings, f"items_{items}"))
+            own, engine = opened.enter_context(database(settings, f"items_{items}"))
             if options.dashboards and items == max(options.items):
                 found = dashboards.measure(engine, predictions_of(items))
                 keep_result("dashboards", found, dry=options.dry)
             else:
                 fill(engine, predictions_of(items))
-            databases[items] = Filled(items, engine)
-        return growth_by_tables(databases, options.rounds)
-
-
-def _backlog(options: argparse.Namespace) -> list[dict[str, Any]]:
-    with scratch_stack() as settings:
-        return growth_by_backlog(settings, options.backlog, options.rounds)
+            databases[items] = Filled(items, own, engine)
+        yield "tables", growth_by_tables(databases, options.rounds)
+        yield "pipeline", growth_of_pipeline(databases, options.pipeline_rounds, options.pipeline_texts)
 
 
 def lengths(sizes: Sequence[int], rounds: int) -> list[dict[str, Any]]:

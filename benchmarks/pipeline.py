@@ -24,7 +24,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,10 +151,23 @@ def worked_off(
     lane: Lane = Lane.LIVE,
 ) -> float:
     """Seconds from the first XADD of these texts until the inboxes are empty again, all committed."""
+    items = ({"id": str(n), "text": text, "source": source} for n, text in enumerate(texts))
+    return items_worked_off(settings, client, worker, items, lane=lane)
+
+
+def items_worked_off(
+    settings: Settings,
+    client: redis.Redis,
+    worker: subprocess.Popen[bytes],
+    items: Iterable[Mapping[str, object]],
+    *,
+    lane: Lane = Lane.LIVE,
+) -> float:
+    """As `worked_off`, for items with sources and ids of their own."""
     streams = list(settings.keys.inboxes.values())
     with Client.from_settings(settings) as sender:
         started = time.perf_counter()
-        sender.enqueue_many(({"id": str(n), "text": text, "source": source} for n, text in enumerate(texts)), lane=lane)
+        sender.enqueue_many(items, lane=lane)
         until(lambda: not any(client.xlen(key) for key in streams), worker)
         return time.perf_counter() - started
 

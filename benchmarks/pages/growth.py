@@ -13,17 +13,52 @@ if TYPE_CHECKING:
 
 
 def growth(result: dict[str, Any]) -> str:
-    """Tables, backlog, workers, lengths; and labels, if they have been measured."""
+    """Tables, backlog, workers, lengths; and the pipeline and labels, if they have been measured."""
     labels = read_result("labels")
     return "\n\n".join(
         [
             "## Growth",
+            *([_pipeline(result)] if "pipeline" in result else []),
             _tables(result),
             _backlog(result),
             _workers(result["workers"]),
             _lengths(result["lengths"]),
             *([_labels(labels)] if labels else []),
         ]
+    )
+
+
+def _pipeline(result: dict[str, Any]) -> str:
+    rows = [
+        [
+            f"{row['items']:,}",
+            f"{row['worker_us']:,.0f} + {row['postgres_us']:,.0f} + {row['redis_us']:,.0f}",
+            f"{row['processor_us']:,.0f}",
+            f"{row['wall_us']:,.0f}",
+            f"{row['wal_bytes']:,.0f}",
+            f"{row['processor_ratio']:.3f}",
+            f"{row['wall_ratio']:.3f}",
+        ]
+        for row in result["pipeline"]
+    ]
+    head = ["items in the tables", "µs of processor, worker + Postgres + Redis", "together", "µs", "bytes of WAL"]
+    head += ["processor, times the smallest", "clock, times the smallest"]
+    one = result["pipeline"][0]
+
+    def draw(axes: Axes) -> None:
+        own = result["pipeline"]
+        axes.plot([row["items"] for row in own], [row["processor_ratio"] for row in own], "o-", label="an item")
+        _ratios(axes, "items in the tables", result["allowed_ratio"])
+
+    return (
+        "### Items in the tables, whole pipeline\n\n"
+        f"From XADD to committed row: {one['texts']:,} new comments in each database in turn, {one['slices']} times, "
+        "through a worker of its own with\nthe shipped model and default settings, one Redis, one Postgres, durable. "
+        "No text comes twice to a worker; ids stand\nanywhere among those that are there, as random ids do. Postgres "
+        "is all of its processes, Redis all of its threads;\nmedians per item, ratios inside a round.\n\n"
+        + table(head, rows)
+        + "\n\n"
+        + plot("growth-pipeline", "Processor time per item, from inbox to row, by items in the tables", draw)
     )
 
 
@@ -51,7 +86,7 @@ def _tables(result: dict[str, Any]) -> str:
         _ratios(axes, "items in the tables", result["allowed_ratio"])
 
     return (
-        "### Items in the tables\n\n"
+        "### Items in the tables, writing alone\n\n"
         "One transaction of comments and one of tickets in each database in turn, in one Postgres, durable; medians "
         "per item,\nratios inside a round. Pages were read in before. The first change of a page after a checkpoint "
         "writes it to\nthe WAL as a whole: in a large database most changes are such.\n\n"

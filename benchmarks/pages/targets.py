@@ -59,11 +59,17 @@ def _latency(result: dict[str, Any]) -> Iterator[Row]:
 
 def _growth(result: dict[str, Any]) -> Iterator[Row]:
     allowed = result["allowed_ratio"]
-    for what, size, unit in (("tables", "items", "items in the tables"), ("backlog", "entries", "entries that wait")):
-        rows = result[what]
+    for part, what, size, unit in (
+        ("pipeline", "processor time per item, from inbox to row,", "items", "items in the tables"),
+        ("tables", "of which writing alone: processor time per item", "items", "items in the tables"),
+        ("backlog", "processor time per item", "entries", "entries that wait"),
+    ):
+        rows = result.get(part, [])
+        if not rows:  # the pipeline was not always measured
+            continue
         sizes = [row[size] for row in rows]
         ratio = worst_ratio(rows)
-        name = f"processor time per item at {max(sizes):,} {unit}, times that at {min(sizes):,}"
+        name = f"{what} at {max(sizes):,} {unit}, times that at {min(sizes):,}"
         yield name, f"at most {allowed}", f"{ratio:.3f}", ratio <= allowed
 
 

@@ -57,24 +57,61 @@ def test_without_results_there_is_no_table(results: Path) -> None:
     assert "" == targets()
 
 
-def test_growth_has_a_plot_of_everything_that_grows(results: Path) -> None:
-    # Given a result
+def a_growth() -> dict[str, Any]:
+    """A result as it was before the whole pipeline was measured."""
     ratios = {"processor_ratio": 1.02, "wall_ratio": 1.1, "here_us": 40.0, "server_us": 60.0, "wall_us": 120.0}
     done = {"items_per_s": 400.0, "processor_us_per_item": 4e3, "redelivered": 0, "rows": 90, "items_with_a_row": 90}
-    result = {
+    return {
         "allowed_ratio": 1.1,
         "tables": [{"case": "new", "items": items, "wal_bytes": 900.0} | ratios for items in (10, 1000)],
         "backlog": [{"entries": entries} | ratios for entries in (10, 1000)],
         "workers": [{"processes": 2, "texts": 90, "items_of_each": [40, 50]} | done],
         "lengths": [{"characters": 16, "texts": 2, "tokens": 20, "us_per_token": 70.0, "us_per_character": 50.0}],
     }
-    # When its section is made
-    section = growth.growth(result)
+
+
+def a_growing_pipeline(ratio: float) -> list[dict[str, Any]]:
+    took_us = {
+        "worker_us": 3_400.0,
+        "postgres_us": 210.0,
+        "redis_us": 20.0,
+        "processor_us": 3_630.0,
+        "wall_us": 1_800.0,
+    }
+    same = took_us | {"texts": 512, "slices": 20, "wal_bytes": 4_000.0, "wall_ratio": 1.0}
+    return [{"items": items, "processor_ratio": own} | same for items, own in ((10, 1.0), (1_000, ratio))]
+
+
+def test_growth_has_a_plot_of_everything_that_grows(results: Path) -> None:
+    # Given a result, when its section is made
+    section = growth.growth(a_growth() | {"pipeline": a_growing_pipeline(1.02)})
     # Then every plot that it shows is there
     shown = [part.partition(")")[0] for part in section.split("](plots/")[1:]]
-    assert ["growth-tables.svg", "growth-backlog.svg", "growth-workers.svg", "growth-lengths.svg"] == shown
+    parts = ("pipeline", "tables", "backlog", "workers", "lengths")
+    assert [f"growth-{part}.svg" for part in parts] == shown
     assert sorted(shown) == sorted(path.name for path in (results / "plots").iterdir())
     assert "| 2 | 40, 50 | 400 | 4,000 | 0 | 90 of 90 |" in section
+    assert "| 1,000 | 3,400 + 210 + 20 | 3,630 | 1,800 | 4,000 | 1.020 | 1.000 |" in section
+
+
+def test_growth_without_the_pipeline_is_told_as_far_as_it_goes(results: Path) -> None:
+    put(results, "growth", a_growth())
+    assert "whole pipeline" not in growth.growth(a_growth())
+    assert "from inbox to row" not in targets()
+
+
+def test_the_pipeline_as_tables_grow_is_a_target_beside_writing_alone(results: Path) -> None:
+    # Given a pipeline that costs too much in a large table, when the table is made
+    put(results, "growth", a_growth() | {"pipeline": a_growing_pipeline(1.125)})
+    # Then it misses its target, and writing and waiting have lines of their own
+    lines = targets().splitlines()[-3:]
+    assert [
+        "| processor time per item, from inbox to row, at 1,000 items in the tables, times that at 10 | at most 1.1 "
+        "| 1.125 | **missed** |",
+        "| of which writing alone: processor time per item at 1,000 items in the tables, times that at 10 "
+        "| at most 1.1 | 1.020 | met |",
+        "| processor time per item at 1,000 entries that wait, times that at 10 | at most 1.1 | 1.020 | met |",
+    ] == lines
 
 
 def test_limits_tell_what_the_pipeline_is_of_them(results: Path) -> None:
