@@ -73,9 +73,9 @@ def is_plain(text: str, *names: str) -> bool:
     Printable text holds no control character, no half pair and no blank but U+0020.
     """
     for value in names:
-        if not (0 < len(value) <= MAX_ID_CHARS and value[0] != " " and value.isprintable()):
+        if not (value[:1] > " " and len(value) <= MAX_ID_CHARS and value.isprintable()):
             return False
-    return 0 < len(text) <= MAX_TEXT_CHARS and text[0] != " " and text.isprintable()
+    return text[:1] > " " and len(text) <= MAX_TEXT_CHARS and text.isprintable()
 
 
 def name_of(fields: Mapping[str, str], name: str) -> str:

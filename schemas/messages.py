@@ -47,6 +47,7 @@ _KIND_OF = {kind.value.encode(): kind for kind in Kind}
 _PLAIN_NAMES = frozenset(name.encode() for name in _PLAIN_FIELDS)
 _DEFAULT_SOURCE = DEFAULT_SOURCE.encode()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
 _LAST_MS = 253_402_300_799_999  # of the year 9999, where datetime ends
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -104,8 +105,7 @@ def entry_ms(entry_id: str) -> int:
 
 def entry_time(entry_id: str) -> datetime:
     """When an entry was added, by its id. An id that is no time counts as the epoch."""
-    seconds, ms = divmod(entry_ms(entry_id), 1000)
-    return _EPOCH + timedelta(0, seconds, ms * 1000)  # by position: by name it takes four times as long
+    return _EPOCH + entry_ms(entry_id) * _MS
 
 
 def decode(raw: RawEntry, keys: Keys) -> Entry:

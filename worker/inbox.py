@@ -224,7 +224,7 @@ class Inbox:
         Redis counts entries and not bytes, and its writers may put 512 MB into a field. So reads begin small, grow
         while what comes is small, and shrink to what READ_BYTES hold.
         """
-        size_bytes = sum(len(name) + len(value) for entry in entries for name, value in entry.fields.items())
+        size_bytes = sum(sum(map(len, entry.fields)) + sum(map(len, entry.fields.values())) for entry in entries)
         if size_bytes > READ_BYTES:
             self._bite = max(1, len(entries) * READ_BYTES // size_bytes)
         elif len(entries) >= self._bite and 2 * size_bytes <= READ_BYTES:

@@ -24,17 +24,15 @@ Run = Callable[[Sequence[Job]], Sequence[Result | InferenceError]]
 HASH_BYTES: Final = 16
 """Of BLAKE2b: texts come from anywhere, and nobody can make two that share it. The text itself is not kept."""
 
-_BYTES_OF_RESULT: Final = 380
+_BYTES_OF_RESULT: Final = 340
 _BYTES_OF_SCORES: Final = 150
 _BYTES_OF_LABEL: Final = 50
 """What Python takes for a question and its result, for the scores of a task or a window, and for each label in them."""
 
 
-Asked = tuple[int, int | None, bool, bool, bool]
-"""All but the text: numbers of the model and the labels, whether sentiment is asked for, multi_label, explain."""
-
-Question = tuple[bytes, Asked]
-"""What decides a result: the text's hash, and the rest."""
+Question = bytes
+"""What decides a result: the text's hash, then model, labels and what is asked. Bytes keep their own hash for every
+look into a table."""
 
 
 class Answers(NamedTuple):
@@ -42,6 +40,14 @@ class Answers(NamedTuple):
 
     results: list[Result | InferenceError]
     ran: list[bool]
+
+
+class _Kept(NamedTuple):
+    """A result, the number of its labels if there are any, and about what it takes in memory but for their names."""
+
+    result: Result
+    labels: int | None
+    size_bytes: int
 
 
 class Memory:
@@ -53,7 +59,7 @@ class Memory:
     def __init__(self, most_texts: int, most_bytes: int) -> None:
         self._most_texts = most_texts
         self._most_bytes = most_bytes
-        self._known: OrderedDict[Question, Result] = OrderedDict()
+        self._known: OrderedDict[Question, _Kept] = OrderedDict()
         self._bytes = 0
         self._of_labels: dict[int, tuple[int, int]] = {}  # how many results of these labels, what their names take
         self._lock = threading.Lock()
@@ -73,12 +79,13 @@ class Memory:
             return Answers(list(run(jobs)), [True] * len(jobs))
         model = self._number(classifier)
         labels = {id(job.labels): self._number(job.labels) for job in jobs if job.labels is not None}
-        asked: dict[Asked, Asked] = {}  # one object for all that ask the same
+        asked: dict[tuple[int, bool, bool, bool], bytes] = {}
         questions = []
         for job in jobs:
-            more = model, labels.get(id(job.labels)), job.sentiment, job.multi_label, job.explain
-            text_hash = blake2b(job.text.encode(), digest_size=HASH_BYTES).digest()
-            questions.append((text_hash, asked.setdefault(more, more)))
+            kind = id(job.labels), job.sentiment, job.multi_label, job.explain
+            if kind not in asked:
+                asked[kind] = repr((model, labels.get(kind[0]), *kind[1:])).encode()
+            questions.append(blake2b(job.text.encode(), digest_size=HASH_BYTES).digest() + asked[kind])
         found = self._recall(questions)
         first: dict[Question, int] = {}
         for number, question in enumerate(questions):
@@ -87,7 +94,7 @@ class Memory:
         if first:
             results = run([jobs[number] for number in first.values()])
             found.update(zip(first, results, strict=True))
-            self._keep(zip(first, results, strict=True))
+            self._keep(zip(first, results, [labels.get(id(jobs[n].labels)) for n in first.values()], strict=True))
         ran = set(first.values())
         return Answers([found[question] for question in questions], [number in ran for number in range(len(jobs))])
 
@@ -102,32 +109,32 @@ class Memory:
         with self._lock:
             found: dict[Question, Result | InferenceError] = {}
             for question in questions:
-                result = self._known.get(question)
-                if result is not None:
-                    found[question] = result
+                kept = self._known.get(question)
+                if kept is not None:
+                    found[question] = kept.result
                     self._known.move_to_end(question)
             return found
 
-    def _keep(self, answered: Iterable[tuple[Question, Result | InferenceError]]) -> None:
+    def _keep(self, answered: Iterable[tuple[Question, Result | InferenceError, int | None]]) -> None:
         with self._lock:
-            for question, result in answered:
+            for question, result, labels in answered:
                 if isinstance(result, InferenceError) or question in self._known:
                     continue
-                self._known[question] = result
-                self._bytes += size_bytes(result) + self._names_bytes(question, result, 1)
+                kept = self._known[question] = _Kept(result, labels, size_bytes(result))
+                self._bytes += kept.size_bytes + self._names_bytes(kept, 1)
             while len(self._known) > self._most_texts or self._bytes > self._most_bytes:
-                question, result = self._known.popitem(last=False)
-                self._bytes -= size_bytes(result) + self._names_bytes(question, result, -1)
+                _, kept = self._known.popitem(last=False)
+                self._bytes -= kept.size_bytes + self._names_bytes(kept, -1)
 
-    def _names_bytes(self, question: Question, result: Result, more: int) -> int:
+    def _names_bytes(self, kept: _Kept, more: int) -> int:
         """What the names of its labels take if this is the first result that holds them, or the last; else 0.
 
         Callers may bring labels of their own with each text, and then nobody else holds these.
         """
-        _, (_, labels, *_) = question
-        if labels is None or result.routing is None:
+        labels, routing = kept.labels, kept.result.routing
+        if labels is None or routing is None:
             return 0
-        results, names_bytes = self._of_labels.get(labels) or (0, sum(map(sys.getsizeof, result.routing.scores)))
+        results, names_bytes = self._of_labels.get(labels) or (0, sum(map(sys.getsizeof, routing.scores)))
         self._of_labels[labels] = results + more, names_bytes
         if results + more == 0:
             del self._of_labels[labels]

@@ -16,7 +16,7 @@ from schemas.conditions import Facts
 from schemas.errors import Code, ConditionError, EntryError, InferenceError, LabelsError, ModelError
 from schemas.labels import LabelSet
 from schemas.messages import Entry, RawEntry, decode, entry_ms, identity_of
-from schemas.names import Stage, Task
+from schemas.names import Keys, Stage, Task
 from schemas.routes import Rule, first_rule
 from schemas.settings import Settings
 from worker.draft import Draft, Work
@@ -87,19 +87,14 @@ class Pipeline:
 
     def read(self, entries: Sequence[RawEntry]) -> list[Draft]:
         """One draft for each entry, in order."""
-        read = [self._decoded(raw) for raw in entries]
+        keys = self._settings.keys
+        read = [_decoded(raw, keys) for raw in entries]
         texts = list(dict.fromkeys(entry.text for entry in read if isinstance(entry, Entry) and entry.model is None))
         try:
             ids = dict(zip(texts, self._shelf.production.encode(texts), strict=True))
         except InferenceError:
             ids = {}  # one of them breaks the tokenizer: `classify` finds out which
         return [_draft(raw, entry, ids) for raw, entry in zip(entries, read, strict=True)]
-
-    def _decoded(self, raw: RawEntry) -> Entry | Dead:
-        try:
-            return decode(raw, self._settings.keys)
-        except EntryError as error:
-            return _dead(raw, error)
 
     def classify(self, drafts: Sequence[Draft], now: datetime) -> list[Outcome]:
         """One outcome for each draft, in order; `now` is UTC, at the time of this call.
@@ -237,6 +232,13 @@ class Pipeline:
             self._settings.triage_threshold,
             self._settings.triage_margin,
         )
+
+
+def _decoded(raw: RawEntry, keys: Keys) -> Entry | Dead:
+    try:
+        return decode(raw, keys)
+    except EntryError as error:
+        return _dead(raw, error)
 
 
 def _draft(raw: RawEntry, read: Entry | Dead, ids_of: Mapping[str, IdArray]) -> Draft:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 import unicodedata
@@ -202,7 +201,7 @@ def test_int8_gives_a_text_the_same_scores_alone_and_among_others(kind: str, imp
     jobs = [Job(text, True, None) for text in TEXTS.values()]
     if kind == "zero_shot":
         labels = model.prepare(_bare(["正面", "负面", "科技"]))
-        jobs = [dataclasses.replace(job, sentiment=False, labels=labels) for job in jobs]
+        jobs = [job._replace(sentiment=False, labels=labels) for job in jobs]
     together = model.classify(jobs)
     # Then every score is the same
     for job, among in zip(jobs, together, strict=True):
