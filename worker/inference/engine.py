@@ -18,6 +18,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
 from schemas.errors import InferenceError, ModelError
+from worker.inference.plan import plan
 from worker.inference.providers import CPU, execution_providers
 from worker.inference.run_tally import RunTally
 from worker.inference.tokenizer import IdArray
@@ -44,10 +45,6 @@ _ERRORS = (
     ort.RuntimeException,
 )
 """ONNX Runtime's errors have no common base but Exception."""
-
-
-PADDING_TOKENS = 16
-"""Most padding in one run: what beginning a run costs, in tokens, on a small model."""
 
 
 class Engine:
@@ -158,22 +155,3 @@ def _give_back_memory() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError, OSError):  # another C library has no such function
             ctypes.CDLL(None).malloc_trim(0)
-
-
-def plan(lengths: Sequence[int], run_tokens: int) -> list[list[int]]:
-    """Which sequences run together: groups of indices, each at most `run_tokens` padded tokens.
-
-    Longest first, so that memory is taken once. A sequence that is over the budget runs alone. A run ends early when
-    its padding would cost more than beginning another: few texts of unlike length go in several runs.
-    """
-    groups: list[list[int]] = []
-    room = longest = padding = 0
-    for number in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
-        padding += longest - lengths[number]
-        if room == 0 or padding > PADDING_TOKENS:
-            groups.append([])
-            longest, padding = lengths[number], 0
-            room = max(1, run_tokens // max(1, longest))
-        groups[-1].append(number)
-        room -= 1
-    return groups

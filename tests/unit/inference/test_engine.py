@@ -1,20 +1,16 @@
 """Runs of like length: everything runs once, within the budget, and comes back in its place."""
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from schemas.errors import InferenceError, ModelError
 from tests.models import WIDTH, head_weights, table, tiny_graph
-from worker.inference.engine import EMBEDDING, LOGITS, PADDING_TOKENS, Engine, plan
+from worker.inference.engine import EMBEDDING, LOGITS, Engine
 
 VOCABULARY = 30
-LENGTHS = st.lists(st.integers(1, 200), max_size=80)
 
 
 @pytest.fixture
@@ -29,32 +25,6 @@ def graph_file(tmp_path):
 def sequences_of(lengths: list[int]) -> list[np.ndarray]:
     generator = np.random.default_rng(1)
     return [generator.integers(0, VOCABULARY, length).astype(np.int32) for length in lengths]
-
-
-@given(LENGTHS, st.integers(1, 1_000))
-def test_every_sequence_runs_exactly_once(lengths, run_tokens):
-    groups = plan(lengths, run_tokens)
-    assert Counter(range(len(lengths))) == Counter(number for group in groups for number in group)
-
-
-@given(LENGTHS, st.integers(1, 1_000))
-def test_no_run_is_over_the_budget_unless_it_is_one_sequence(lengths, run_tokens):
-    for group in plan(lengths, run_tokens):
-        assert len(group) == 1 or len(group) * max(lengths[number] for number in group) <= run_tokens
-
-
-@given(LENGTHS, st.integers(1, 1_000))
-def test_no_run_is_padded_more_than_another_run_would_cost(lengths, run_tokens):
-    for group in plan(lengths, run_tokens):
-        longest = max(lengths[number] for number in group)
-        assert sum(longest - lengths[number] for number in group) <= PADDING_TOKENS
-
-
-@given(LENGTHS, st.integers(200, 1_000))
-def test_runs_hold_like_lengths(lengths, run_tokens):
-    # When sequences are grouped, then no run could swap a sequence with a later run and become more even
-    in_order = [lengths[number] for group in plan(lengths, run_tokens) for number in group]
-    assert sorted(lengths, reverse=True) == in_order
 
 
 @pytest.mark.parametrize(
