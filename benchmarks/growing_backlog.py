@@ -10,7 +10,7 @@ from typing import Any
 
 import redis
 
-from benchmarks.limits import redis_processor_s
+from benchmarks.processor import redis_processor_s
 from benchmarks.texts import distinct_texts
 from schemas.names import Keys, Lane
 from schemas.settings import Settings

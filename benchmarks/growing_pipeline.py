@@ -20,14 +20,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-import psutil
 import redis
 from sqlalchemy import text as sql
 
-from benchmarks.growing_tables import Filled, on_cpu_s
-from benchmarks.limits import redis_processor_s
+from benchmarks.growing_tables import Filled
 from benchmarks.pipeline import dealt, items_worked_off
-from benchmarks.stack import processor_s, running_worker
+from benchmarks.processor import WHOSE, Processors, postmaster_of
+from benchmarks.stack import running_worker
 from benchmarks.texts import distinct_texts
 from schemas.settings import Settings
 
@@ -38,7 +37,6 @@ _STORED = sql(
     WHERE current
     """
 )
-PROCESSOR = ("worker_s", "postgres_s", "redis_s")
 
 
 def growth_of_pipeline(databases: Mapping[int, Filled], rounds: int, texts: int) -> list[dict[str, Any]]:
@@ -54,7 +52,8 @@ def growth_of_pipeline(databases: Mapping[int, Filled], rounds: int, texts: int)
             own = {"prefix": f"items-{items}", "memory_texts": filled.settings.memory_texts}
             settings = filled.settings.model_copy(update=own)
             worker = running.enter_context(running_worker(settings))
-            sides.append(_Side(filled, settings, worker, client, _postmaster(filled), texts))
+            processors = Processors(worker.pid, postmaster_of(filled.engine), client)
+            sides.append(_Side(filled, settings, worker, client, processors, texts))
         for number in range(rounds + 1):
             some = slices[number * texts : (number + 1) * texts]
             for side in sides if number % 2 else reversed(sides):
@@ -72,7 +71,7 @@ class _Side:
     settings: Settings
     worker: subprocess.Popen[bytes]
     client: redis.Redis
-    postmaster: psutil.Process
+    processors: Processors
     texts: int
     took: list[dict[str, float]] = field(default_factory=list)
 
@@ -82,14 +81,14 @@ class _Side:
         items = [
             {"source": source, "id": item_id, "text": text} for (source, item_id), text in zip(sent, texts, strict=True)
         ]
-        wal_bytes, before_s = self._wal_bytes(), self._processor_s()
+        wal_bytes, before_s = self._wal_bytes(), self.processors.so_far()
         wall_s = items_worked_off(self.settings, self.client, self.worker, items)
-        after_s = self._processor_s()
+        after_s = self.processors.so_far()
         wal_bytes = self._wal_bytes() - wal_bytes
         rows = self._rows(sent)
         if rows != len(texts):
             sys.exit(f"{rows} rows for {len(texts)} texts: the measurement is worth nothing")
-        used_s = {name: after_s[name] - before_s[name] for name in PROCESSOR}
+        used_s = {name: after_s[name] - before_s[name] for name in WHOSE}
         return {"wall_s": wall_s} | used_s | {"wal_bytes": wal_bytes, "rows": rows}
 
     def row(self, smallest: _Side) -> dict[str, Any]:
@@ -97,7 +96,7 @@ class _Side:
         together, other = self.together_s(), smallest.together_s()
         clock = zip(self.took, smallest.took, strict=True)
         return {
-            **{name.replace("_s", "_us"): self._per_item(name) * 1e6 for name in ("wall_s", *PROCESSOR)},
+            **{name.replace("_s", "_us"): self._per_item(name) * 1e6 for name in ("wall_s", *WHOSE)},
             "processor_us": statistics.median(together) / self.texts * 1e6,
             "wal_bytes": self._per_item("wal_bytes"),
             "processor_ratio": statistics.median(a / b for a, b in zip(together, other, strict=True)),
@@ -107,15 +106,10 @@ class _Side:
 
     def together_s(self) -> list[float]:
         """Processor time of each slice, everybody's."""
-        return [sum(took[name] for name in PROCESSOR) for took in self.took]
+        return [sum(took[name] for name in WHOSE) for took in self.took]
 
     def _per_item(self, name: str) -> float:
         return statistics.median(took[name] for took in self.took) / self.texts
-
-    def _processor_s(self) -> dict[str, float]:
-        """Processor time so far, by whose it is."""
-        used_s = (processor_s(self.worker.pid), postgres_processor_s(self.postmaster), redis_processor_s(self.client))
-        return dict(zip(PROCESSOR, used_s, strict=True))
 
     def _wal_bytes(self) -> float:
         with self.filled.engine.connect() as connection:
@@ -125,31 +119,3 @@ class _Side:
         sources, ids = zip(*sent, strict=True)
         with self.filled.engine.connect() as connection:
             return int(connection.execute(_STORED, {"sources": list(sources), "ids": list(ids)}).scalar_one())
-
-
-def postgres_processor_s(postmaster: psutil.Process) -> float:
-    """Processor time that a Postgres has taken so far: the postmaster, its processes, and those that have ended."""
-    while True:
-        ended_s = _of_ended_s(postmaster)
-        total_s = ended_s + on_cpu_s(postmaster.pid)
-        try:
-            total_s += sum(on_cpu_s(child.pid) for child in postmaster.children())
-        except (OSError, psutil.NoSuchProcess):
-            continue  # one has ended just now
-        if _of_ended_s(postmaster) == ended_s:
-            return total_s
-
-
-def _of_ended_s(process: psutil.Process) -> float:
-    """Processor time of children that have ended and been waited for."""
-    times = process.cpu_times()
-    return float(times.children_user + times.children_system)
-
-
-def _postmaster(filled: Filled) -> psutil.Process:
-    with filled.engine.connect() as connection:
-        backend = psutil.Process(connection.execute(sql("SELECT pg_backend_pid()")).scalar_one())
-    found = backend.parent()
-    if found is None:
-        sys.exit("the database is no server of this machine's: its processor time cannot be told")
-    return found

@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import psutil
 from sqlalchemy import Engine, make_url
 from sqlalchemy import text as sql
 
 from benchmarks.dashboard_data import ITEMS_PER_PREDICTION
+from benchmarks.processor import on_cpu_s
 from benchmarks.sink import outcome
 from schemas.database import make_engine
 from schemas.messages import Entry
@@ -179,11 +178,3 @@ def _batch(filled: Filled, identity: Callable[[Filled], tuple[str, str]], kind: 
 
 def _per_item_us(seconds: list[float]) -> float:
     return statistics.median(seconds) / ROUND_ITEMS * 1e6
-
-
-def on_cpu_s(pid: int) -> float:
-    """Processor time of a process with one thread, as finely as the system keeps it."""
-    exact = Path(f"/proc/{pid}/schedstat")
-    if exact.exists():
-        return int(exact.read_text().split()[0]) / 1e9
-    return float(sum(psutil.Process(pid).cpu_times()[:2]))

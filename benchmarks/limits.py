@@ -24,6 +24,7 @@ from sqlalchemy import Engine
 from sqlalchemy import text as sql
 
 from benchmarks.machine import keep_result
+from benchmarks.processor import redis_processor_s
 from benchmarks.sink import BATCH_ENTRIES, batch
 from benchmarks.stack import processor_s, scratch_stack
 from benchmarks.texts import distinct_texts
@@ -165,12 +166,6 @@ def read_bare(client: Any, key: str) -> int:
     pipeline.xdel(key, *ids)
     pipeline.execute()
     return len(ids)
-
-
-def redis_processor_s(client: Any) -> float:
-    """Processor time that Redis has taken so far."""
-    about = client.info("cpu")
-    return float(about["used_cpu_user"]) + float(about["used_cpu_sys"])
 
 
 if __name__ == "__main__":

@@ -22,11 +22,11 @@ from typing import Any, Final, cast
 
 import numpy as np
 import psutil
-import redis
 from sqlalchemy import Engine
 from sqlalchemy import text as sql
 
 from benchmarks.machine import write_result
+from benchmarks.processor import redis_processor_s
 from benchmarks.stack import scratch_stack
 from benchmarks.texts import sample_texts
 from producers.client import Client
@@ -174,7 +174,7 @@ class Line:
         _enqueue(self._settings, source, kind, entries)
         with self._engine.connect() as connection:
             server = psutil.Process(connection.execute(sql("SELECT pg_backend_pid()")).scalar_one())
-        server_s, redis_s, begun_s = sum(server.cpu_times()[:2]), _redis_s(self._client), time.perf_counter()
+        server_s, redis_s, begun_s = sum(server.cpu_times()[:2]), redis_processor_s(self._client), time.perf_counter()
         done = 0
         while done < entries:
             done += self._batch(size)
@@ -183,7 +183,7 @@ class Line:
             **seconds,
             "of_target": sum(seconds[name] for name in STAGES_OF_TARGET),
             "wall": time.perf_counter() - begun_s,
-            "redis": _redis_s(self._client) - redis_s,
+            "redis": redis_processor_s(self._client) - redis_s,
             "postgres": sum(server.cpu_times()[:2]) - server_s,
         }
         self._client.close()
@@ -226,11 +226,6 @@ def _enqueue(settings: Settings, source: str, kind: Kind, entries: int) -> None:
 def _scores(names: Sequence[str], stage: Stage, rng: random.Random) -> Scores:
     values = np.array([rng.random() for _ in names])
     return ranked(names, values / values.sum(), stage)
-
-
-def _redis_s(client: redis.Redis) -> float:
-    told: Any = client.info("cpu")
-    return float(told["used_cpu_user"] + told["used_cpu_sys"])
 
 
 if __name__ == "__main__":

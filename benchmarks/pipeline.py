@@ -7,8 +7,11 @@ one, the other waits. The session alone is a process that gets the slice's texts
 best setting, tokenization included. The pipeline gets them through Redis and writes them to Postgres, on embedded
 servers in a folder of their own, by one worker that runs all along. All texts are distinct. Every batch's worth of
 them has the same lengths, so that all slots end a slice together: one that has nothing left while others work says
-something of short runs, not of long ones. Ratios are taken inside a slice, and told as quartiles; also by processor
-time, which other work on the machine disturbs less.
+something of short runs, not of long ones. Ratios are those of all slices together, since single ones differ with the
+machine, and of each slice, as quartiles; also by processor time, which other work on the machine disturbs less.
+
+Turns tell a share roughly where a machine's speed changes from one to the next. So both also run at the same time, on
+one CPU each: `benchmarks.beside`.
 
 With --shape the model has random weights of that shape, in INT8, and the result goes beside the other.
 
@@ -20,12 +23,12 @@ from __future__ import annotations
 
 import argparse
 import random
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +37,12 @@ import redis
 from sqlalchemy import text as sql
 
 from benchmarks.alone import Alone, best_setting, session_alone
+from benchmarks.beside import possible, shares
 from benchmarks.demo_items import demo_run
 from benchmarks.machine import keep_result, quartiles
+from benchmarks.processor import WHOSE, Processors, postmaster_of
 from benchmarks.random_model import write_random_model
-from benchmarks.stack import free_port, processor_s, running_worker, scratch_stack, until
+from benchmarks.stack import free_port, running_worker, scratch_stack, until
 from benchmarks.texts import distinct_texts, sample_texts
 from producers.client import Client
 from schemas.database import make_engine
@@ -45,6 +50,8 @@ from schemas.names import Lane
 from schemas.settings import Settings, cpu_quota
 
 WARM_TEXTS = 256
+SELDOM_ENTRIES = 512
+SELDOM_S = 0.2
 
 
 def main(arguments: Sequence[str] = ()) -> None:
@@ -52,18 +59,21 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slices", type=int, default=5)
     parser.add_argument("--texts", type=int, default=2_560, help="in each slice")
+    parser.add_argument("--beside", type=int, default=16, help="slices of half as many texts, on one CPU each")
     parser.add_argument("--shape", help="a model with random weights of this shape instead of the shipped one")
     parser.add_argument("--dry", action="store_true", help="print the result instead of writing it")
     options = parser.parse_args(arguments)
     # None of the demo's texts, which the worker has seen by then.
-    seen = len(sample_texts())
-    texts = distinct_texts(seen + WARM_TEXTS + options.slices * options.texts)[seen:]
+    seen, half = len(sample_texts()), options.texts // 2
+    in_turn, at_once = options.slices * options.texts, options.beside * half
+    texts = distinct_texts(seen + WARM_TEXTS + in_turn + at_once)[seen:]
     with scratch_stack() as stack:
         settings = stack.model_copy(update={"metrics_port": free_port()})
         if options.shape:
             settings = settings.model_copy(update={"model": write_random_model(settings, options.shape)})
-        alike = dealt(texts[WARM_TEXTS:], min(settings.batch_entries, options.texts))
-        result = measure(settings, texts[:WARM_TEXTS], alike, options.slices, demo=not options.shape)
+        alike = dealt(texts[WARM_TEXTS:], min(settings.batch_entries, half))
+        beside = [alike[start : start + half] for start in range(in_turn, in_turn + at_once, half)]
+        result = measure(settings, texts[:WARM_TEXTS], alike[:in_turn], options.slices, beside, demo=not options.shape)
     keep_result(f"pipeline_{options.shape}" if options.shape else "pipeline", result, dry=options.dry)
 
 
@@ -77,9 +87,15 @@ def dealt(texts: Sequence[str], batch_entries: int) -> list[str]:
 
 
 def measure(
-    settings: Settings, warm: Sequence[str], texts: Sequence[str], slices: int, *, demo: bool
+    settings: Settings,
+    warm: Sequence[str],
+    texts: Sequence[str],
+    slices: int,
+    beside: Sequence[Sequence[str]] = (),
+    *,
+    demo: bool,
 ) -> dict[str, Any]:
-    """So many slices of `texts`, each through both."""
+    """So many slices of `texts`, each through both in turn, then those of `beside` through both at once."""
     setting = best_setting(settings)
     size = len(texts) // slices
     begun_s = time.perf_counter()
@@ -87,27 +103,55 @@ def measure(
         ready_s = time.perf_counter() - begun_s
         about_demo = {"demo": demo_run(settings, client, worker)} if demo else {}
         worked_off(settings, client, worker, warm, "warm")
-        measured = []
+        engine = make_engine(settings)
+        processors = Processors(worker.pid, postmaster_of(engine), client)
+        engine.dispose()
         with session_alone(settings, setting) as alone:
             alone.classify(warm)
-            sides = _Sides(settings, client, worker, alone)
-            for number in range(slices):
-                measured.append(sides.take(texts[number * size : (number + 1) * size], number))
+            sides = _Sides(settings, client, worker, alone, processors)
+            rows = [sides.take(texts[number * size : (number + 1) * size], number) for number in range(slices)]
+        if beside and possible():
+            about_demo["beside"] = shares(
+                settings,
+                [worker.pid, processors.postmaster.pid, _pid_of(client)],
+                beside,
+                partial(worked_off, settings, client, worker),
+            )
         peak = _peak_rss_mib(worker.pid)
     return {
         "model": settings.model,
         "texts": size,
         "slots": settings.slots or cpu_quota(),
+        "batch_entries": settings.batch_entries,
         "run_tokens": settings.run_tokens,
         "session_setting": f"{setting.order}, runs of {setting.run_tokens} tokens, {setting.slots} x {setting.threads}",
-        "share": quartiles([row["share"] for row in measured]),
-        "processor_share": quartiles([row["processor_share"] for row in measured]),
-        "pipeline_texts_per_s": statistics.median(row["pipeline_texts_per_s"] for row in measured),
-        "session_alone_texts_per_s": statistics.median(row["session_alone_texts_per_s"] for row in measured),
+        "share_of_all": _of_all(rows, "session_s", "pipeline_s"),
+        "processor_share_of_all": _of_all(rows, "session_processor_s", "worker_s"),
+        "share": quartiles([row["share"] for row in rows]),
+        "processor_share": quartiles([row["processor_share"] for row in rows]),
+        "pipeline_texts_per_s": len(texts) / sum(row["pipeline_s"] for row in rows),
+        "session_alone_texts_per_s": len(texts) / sum(row["session_s"] for row in rows),
+        "processor_us_per_text": {
+            name: sum(row[name] for row in rows) / len(texts) * 1e6 for name in ("session_processor_s", *WHOSE)
+        },
+        "idle_share": 1 - sum(_busy_s(row) for row in rows) / (cpu_quota() * sum(row["pipeline_s"] for row in rows)),
         "ready_s": ready_s,
         "peak_rss_mib": peak,
-        "slices": measured,
+        "slices": rows,
     } | about_demo
+
+
+def _pid_of(client: Any) -> int:  # redis-py types every answer as sync-or-async
+    return int(client.info("server")["process_id"])
+
+
+def _of_all(rows: Sequence[dict[str, float]], alone: str, other: str) -> float:
+    """What all texts took alone, of what they took otherwise: rounds differ with the machine, their sum less so."""
+    return sum(row[alone] for row in rows) / sum(row[other] for row in rows)
+
+
+def _busy_s(row: dict[str, float]) -> float:
+    return sum(row[name] for name in WHOSE)
 
 
 @dataclass(frozen=True)
@@ -118,27 +162,29 @@ class _Sides:
     client: redis.Redis
     worker: subprocess.Popen[bytes]
     alone: Alone
+    processors: Processors
 
     def take(self, texts: Sequence[str], number: int) -> dict[str, float]:
         """One slice through both, the session first in every other one."""
-        first = self.alone.classify(texts) if number % 2 == 0 else None
-        before_s = processor_s(self.worker.pid)
-        seconds = worked_off(self.settings, self.client, self.worker, texts, f"slice-{number}")
-        worker_s = processor_s(self.worker.pid) - before_s
-        rows = _rows(self.settings, f"slice-{number}")
-        if rows != len(texts):
-            sys.exit(f"{rows} rows for {len(texts)} texts: the measurement is worth nothing")
-        took = first or self.alone.classify(texts)
-        row = {
-            "session_alone_texts_per_s": len(texts) / took.seconds,
-            "pipeline_texts_per_s": len(texts) / seconds,
-            "share": took.seconds / seconds,
-            "session_alone_processor_s": took.processor_s,
-            "worker_processor_s": worker_s,
-            "processor_share": took.processor_s / worker_s,
-        }
+        first = self._session(texts) if number % 2 == 0 else {}
+        row = self._pipeline(texts, f"slice-{number}") | (first or self._session(texts))
+        row["share"] = row["session_s"] / row["pipeline_s"]
+        row["processor_share"] = row["session_processor_s"] / row["worker_s"]
         print(f"slice {number + 1}: {row['share']:.3f}, by processor time {row['processor_share']:.3f}", flush=True)  # noqa: T201
         return row
+
+    def _session(self, texts: Sequence[str]) -> dict[str, float]:
+        took = self.alone.classify(texts)
+        return {"session_s": took.seconds, "session_processor_s": took.processor_s}
+
+    def _pipeline(self, texts: Sequence[str], source: str) -> dict[str, float]:
+        before_s = self.processors.so_far()
+        seconds = worked_off(self.settings, self.client, self.worker, texts, source)
+        after_s = self.processors.so_far()
+        rows = _rows(self.settings, source)
+        if rows != len(texts):
+            sys.exit(f"{rows} rows for {len(texts)} texts: the measurement is worth nothing")
+        return {"pipeline_s": seconds} | {name: after_s[name] - before_s[name] for name in WHOSE}
 
 
 def worked_off(
@@ -168,6 +214,8 @@ def items_worked_off(
     with Client.from_settings(settings) as sender:
         started = time.perf_counter()
         sender.enqueue_many(items, lane=lane)
+        # Looking takes the processor from those who are watched: rarely while there is much.
+        until(lambda: sum(client.xlen(key) for key in streams) < SELDOM_ENTRIES, worker, SELDOM_S)
         until(lambda: not any(client.xlen(key) for key in streams), worker)
         return time.perf_counter() - started
 

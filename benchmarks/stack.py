@@ -112,10 +112,10 @@ def processor_s(pid: int) -> float:
     return float(times.user + times.system)
 
 
-def until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+def until(condition: Callable[[], bool], process: subprocess.Popen[bytes], poll_s: float = POLL_S) -> None:
     """Wait for something that this process brings about; end the program if it never will."""
     until_s = time.monotonic() + LIMIT_S
     while not condition():
         if process.poll() is not None or time.monotonic() > until_s:
             sys.exit("a process ended or is stuck: nothing was measured")
-        time.sleep(POLL_S)
+        time.sleep(poll_s)

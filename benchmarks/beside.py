@@ -1,0 +1,122 @@
+"""The pipeline on one CPU, the session alone on another, at the same time, changing places after every slice.
+
+What else the machine does disturbs both, and so their ratio is told several times as finely as by turns. The worker
+with all its slots, its Redis, its Postgres and the sender share one CPU; the session has one thread on the other. In
+every other pair of slices the session takes the texts in batches of as many as a worker takes, in the order they came,
+instead of sorting them all: what that costs has nothing to do with Redis, Postgres or Python.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from schemas.settings import Settings
+from worker.inference.classifier import Classifier, Job
+from worker.inference.folder import find, model_homes
+
+MODES: Final = ("sorted", "batches")
+_FILLER_TEXTS: Final = 32
+_STOP_S: Final = 30
+
+
+def possible() -> bool:
+    """Whether there are two CPUs that processes can be bound to."""
+    return hasattr(os, "sched_setaffinity") and len(os.sched_getaffinity(0)) > 1
+
+
+@contextmanager
+def bound(pids: Sequence[int], cpus: set[int]) -> Iterator[None]:
+    """While all threads of these processes, their children's too, run on `cpus`; afterwards where we may."""
+    usual = os.sched_getaffinity(0)
+    _bind(pids, cpus)
+    try:
+        yield
+    finally:
+        _bind(pids, usual)
+
+
+def shares(
+    settings: Settings,
+    pids: Sequence[int],
+    slices: Sequence[Sequence[str]],
+    worked_off: Callable[[Sequence[str], str], float],
+) -> dict[str, Any]:
+    """The share of each slice, by how the session took it, and the mean of each with its standard error.
+
+    `pids`: of the worker and its servers, which run already. `worked_off`: seconds that they take for some texts of a
+    source.
+    """
+    pipeline = [os.getpid(), *pids]
+    first, second = sorted(os.sched_getaffinity(0))[:2]
+    rows: list[dict[str, Any]] = []
+    with _session(settings) as session:
+        for number, texts in enumerate(slices):
+            cpus = (first, second) if number % 2 else (second, first)
+            mode = MODES[number // 2 % 2]
+            with bound(pipeline, {cpus[0]}):
+                session.send((list(texts), mode, cpus[1]))
+                pipeline_s = worked_off(texts, f"beside-{number}")
+                session_s = session.recv()
+            rows.append({"mode": mode, "session_s": session_s, "pipeline_s": pipeline_s})
+            print(f"beside, {mode}: {session_s / pipeline_s:.3f}", flush=True)  # noqa: T201 - progress
+    return {"texts": len(slices[0]), **{mode: _summary(rows, mode) for mode in MODES}, "slices": rows}
+
+
+def _summary(rows: Sequence[dict[str, Any]], mode: str) -> dict[str, float]:
+    found = [row["session_s"] / row["pipeline_s"] for row in rows if row["mode"] == mode]
+    return {"mean": statistics.mean(found), "standard_error": statistics.stdev(found) / len(found) ** 0.5}
+
+
+def _bind(pids: Sequence[int], cpus: set[int]) -> None:
+    for pid in pids:
+        process = psutil.Process(pid)
+        for each in [process, *process.children(recursive=True)] if pid != os.getpid() else [process]:
+            for thread in Path(f"/proc/{each.pid}/task").iterdir():
+                os.sched_setaffinity(int(thread.name), cpus)
+
+
+@contextmanager
+def _session(settings: Settings) -> Iterator[Connection]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    folder = find(settings.model, model_homes(settings.models_home))
+    process = context.Process(target=_serve, args=(theirs, folder, settings), daemon=True)
+    process.start()
+    try:
+        ours.recv()
+        yield ours
+    finally:
+        ours.close()
+        theirs.close()
+        process.join(_STOP_S)
+
+
+def _serve(connection: Connection, folder: Path, settings: Settings) -> None:
+    """Answer with seconds; then go on with the same texts until there are others, so that no CPU comes to rest while
+    the other side still works."""
+    classifier = Classifier.load(folder, run_tokens=settings.run_tokens)
+    connection.send(True)
+    try:
+        while True:
+            texts, mode, cpu = connection.recv()
+            os.sched_setaffinity(0, {cpu})
+            jobs = [Job(text, True, None) for text in texts]
+            at_once = len(jobs) if mode == "sorted" else settings.batch_entries
+            begun_s = time.perf_counter()
+            for start in range(0, len(jobs), at_once):
+                classifier.classify(jobs[start : start + at_once])
+            connection.send(time.perf_counter() - begun_s)
+            while not connection.poll():
+                classifier.classify(jobs[:_FILLER_TEXTS])
+    except EOFError:
+        return
