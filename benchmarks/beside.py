@@ -1,8 +1,8 @@
 """The pipeline on one CPU, the session alone on another, at the same time, changing places after every slice.
 
-What else the machine does disturbs both, and so their ratio is told several times as finely as by turns. The worker
-with all its slots, its Redis, its Postgres and the sender share one CPU; the session has one thread on the other. In
-every other pair of slices the session takes the texts in batches of as many as a worker takes, in the order they came,
+What else the machine does disturbs both, and so their ratio is told several times as finely as by turns. The worker,
+with one slot, its Redis, its Postgres and the sender share one CPU; the session has one thread on the other. In every
+other pair of slices the session takes the texts in batches of as many as a worker takes, in the order they came,
 instead of sorting them all: what that costs has nothing to do with Redis, Postgres or Python.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import psutil
+import redis
 
+from benchmarks.processor import postmaster_of
+from benchmarks.stack import running_worker
+from schemas.database import make_engine
 from schemas.settings import Settings
 from worker.inference.classifier import Classifier, Job
 from worker.inference.folder import find, model_homes
@@ -47,25 +52,30 @@ def bound(pids: Sequence[int], cpus: set[int]) -> Iterator[None]:
 
 def shares(
     settings: Settings,
-    pids: Sequence[int],
+    warm: Sequence[str],
     slices: Sequence[Sequence[str]],
-    worked_off: Callable[[Sequence[str], str], float],
+    worked_off: Callable[[Settings, redis.Redis, subprocess.Popen[bytes], Sequence[str], str], float],
 ) -> dict[str, Any]:
     """The share of each slice, by how the session took it, and the mean of each with its standard error.
 
-    `pids`: of the worker and its servers, which run already. `worked_off`: seconds that they take for some texts of a
-    source.
+    `settings`: of servers that run already. `worked_off`: seconds that a worker takes for some texts of a source.
     """
-    pipeline = [os.getpid(), *pids]
+    own = settings.model_copy(update={"slots": 1})
     first, second = sorted(os.sched_getaffinity(0))[:2]
     rows: list[dict[str, Any]] = []
-    with _session(settings) as session:
+    with (
+        running_worker(own) as worker,
+        redis.Redis.from_url(settings.redis_url) as client,
+        _session(settings) as session,
+    ):
+        worked_off(own, client, worker, warm, "warm-beside")
+        pipeline = [os.getpid(), worker.pid, *_servers(own, client)]
         for number, texts in enumerate(slices):
             cpus = (first, second) if number % 2 else (second, first)
             mode = MODES[number // 2 % 2]
             with bound(pipeline, {cpus[0]}):
                 session.send((list(texts), mode, cpus[1]))
-                pipeline_s = worked_off(texts, f"beside-{number}")
+                pipeline_s = worked_off(own, client, worker, texts, f"beside-{number}")
                 session_s = session.recv()
             rows.append({"mode": mode, "session_s": session_s, "pipeline_s": pipeline_s})
             print(f"beside, {mode}: {session_s / pipeline_s:.3f}", flush=True)  # noqa: T201 - progress
@@ -75,6 +85,13 @@ def shares(
 def _summary(rows: Sequence[dict[str, Any]], mode: str) -> dict[str, float]:
     found = [row["session_s"] / row["pipeline_s"] for row in rows if row["mode"] == mode]
     return {"mean": statistics.mean(found), "standard_error": statistics.stdev(found) / len(found) ** 0.5}
+
+
+def _servers(settings: Settings, client: Any) -> list[int]:  # redis-py types every answer as sync-or-async
+    engine = make_engine(settings)
+    postmaster = postmaster_of(engine)
+    engine.dispose()
+    return [postmaster.pid, int(client.info("server")["process_id"])]
 
 
 def _bind(pids: Sequence[int], cpus: set[int]) -> None:

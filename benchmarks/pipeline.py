@@ -1,6 +1,6 @@
 """From XADD to committed row, against the session alone on the same texts, in short slices, in turn.
 
-    python -m benchmarks.pipeline [--slices 5] [--texts 2560] [--shape base] [--dry]
+    python -m benchmarks.pipeline [--slices 4] [--beside 12] [--texts 2560] [--shape base] [--dry]
 
 Both sides run the same model with as many threads as there are CPUs, one side at a time: while a slice goes through
 one, the other waits. The session alone is a process that gets the slice's texts at once, already in memory, in its
@@ -28,7 +28,6 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +56,9 @@ SELDOM_S = 0.2
 def main(arguments: Sequence[str] = ()) -> None:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--slices", type=int, default=5)
+    parser.add_argument("--slices", type=int, default=4)
     parser.add_argument("--texts", type=int, default=2_560, help="in each slice")
-    parser.add_argument("--beside", type=int, default=16, help="slices of half as many texts, on one CPU each")
+    parser.add_argument("--beside", type=int, default=12, help="slices of half as many texts, on one CPU each")
     parser.add_argument("--shape", help="a model with random weights of this shape instead of the shipped one")
     parser.add_argument("--dry", action="store_true", help="print the result instead of writing it")
     options = parser.parse_args(arguments)
@@ -73,7 +72,9 @@ def main(arguments: Sequence[str] = ()) -> None:
             settings = settings.model_copy(update={"model": write_random_model(settings, options.shape)})
         alike = dealt(texts[WARM_TEXTS:], min(settings.batch_entries, half))
         beside = [alike[start : start + half] for start in range(in_turn, in_turn + at_once, half)]
-        result = measure(settings, texts[:WARM_TEXTS], alike[:in_turn], options.slices, beside, demo=not options.shape)
+        result = measure(settings, texts[:WARM_TEXTS], alike[:in_turn], options.slices, demo=not options.shape)
+        if beside and possible():
+            result["beside"] = shares(settings, texts[:WARM_TEXTS], beside, worked_off)
     keep_result(f"pipeline_{options.shape}" if options.shape else "pipeline", result, dry=options.dry)
 
 
@@ -91,11 +92,10 @@ def measure(
     warm: Sequence[str],
     texts: Sequence[str],
     slices: int,
-    beside: Sequence[Sequence[str]] = (),
     *,
     demo: bool,
 ) -> dict[str, Any]:
-    """So many slices of `texts`, each through both in turn, then those of `beside` through both at once."""
+    """So many slices of `texts`, each through both in turn."""
     setting = best_setting(settings)
     size = len(texts) // slices
     begun_s = time.perf_counter()
@@ -110,13 +110,6 @@ def measure(
             alone.classify(warm)
             sides = _Sides(settings, client, worker, alone, processors)
             rows = [sides.take(texts[number * size : (number + 1) * size], number) for number in range(slices)]
-        if beside and possible():
-            about_demo["beside"] = shares(
-                settings,
-                [worker.pid, processors.postmaster.pid, _pid_of(client)],
-                beside,
-                partial(worked_off, settings, client, worker),
-            )
         peak = _peak_rss_mib(worker.pid)
     return {
         "model": settings.model,
@@ -139,10 +132,6 @@ def measure(
         "peak_rss_mib": peak,
         "slices": rows,
     } | about_demo
-
-
-def _pid_of(client: Any) -> int:  # redis-py types every answer as sync-or-async
-    return int(client.info("server")["process_id"])
 
 
 def _of_all(rows: Sequence[dict[str, float]], alone: str, other: str) -> float:
