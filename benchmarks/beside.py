@@ -4,6 +4,8 @@ What else the machine does disturbs both, and so their ratio is told several tim
 with one slot, its Redis, its Postgres and the sender share one CPU; the session has one thread on the other. In every
 other pair of slices the session takes the texts in batches of as many as a worker takes, in the order they came,
 instead of sorting them all: what that costs has nothing to do with Redis, Postgres or Python.
+
+For models that fit the caches: the two have their weights twice, where the slots of one worker share them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What Fenliu's own Python costs per item, stage by stage, on a Redis and a Postgres of its own.
 
-    python -m benchmarks.overhead [--entries 6144] [--rounds 3]
+    python -m benchmarks.overhead [--entries 6144] [--rounds 5]
 
 Processor time of this process, which is what Fenliu takes from the model on the same cores; that of Redis and Postgres
 stands apart. The model is left out: tokens and results are made beforehand and handed over when they are asked for.
@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     """Measure every case and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entries", type=int, default=6_144)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--dry", action="store_true", help="write no file")
     options = parser.parse_args(arguments)
     with scratch_stack() as settings:

@@ -1,6 +1,6 @@
 """From XADD to committed row, against the session alone on the same texts, in short slices, in turn.
 
-    python -m benchmarks.pipeline [--slices 4] [--beside 12] [--texts 2560] [--shape base] [--dry]
+    python -m benchmarks.pipeline [--slices 4] [--beside 8] [--texts 2560] [--shape base] [--dry]
 
 Both sides run the same model with as many threads as there are CPUs, one side at a time: while a slice goes through
 one, the other waits. The session alone is a process that gets the slice's texts at once, already in memory, in its
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slices", type=int, default=4)
     parser.add_argument("--texts", type=int, default=2_560, help="in each slice")
-    parser.add_argument("--beside", type=int, default=12, help="slices of half as many texts, on one CPU each")
+    parser.add_argument("--beside", type=int, default=8, help="slices of half as many texts, on one CPU each")
     parser.add_argument("--shape", help="a model with random weights of this shape instead of the shipped one")
     parser.add_argument("--dry", action="store_true", help="print the result instead of writing it")
     options = parser.parse_args(arguments)
