@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from benchmarks.machine import read_result
 from benchmarks.session import Setting, seconds_alone
 from schemas.settings import Settings, cpu_quota
 from worker.inference.classifier import Classifier
 from worker.inference.folder import find, model_homes
+
+T = TypeVar("T")
 
 _STOP_S = 30
 
@@ -45,14 +47,22 @@ class Alone:
 @contextmanager
 def session_alone(settings: Settings, setting: Setting) -> Iterator[Alone]:
     """A process with the model in production that is ready to classify; ended afterwards."""
+    with serving(_serve, settings, setting) as connection:
+        yield Alone(connection)
+
+
+@contextmanager
+def serving(serve: Callable[[Connection, Path, T], None], settings: Settings, about: T) -> Iterator[Connection]:
+    """A process that runs `serve` with its end of a connection, the folder of the model in production and `about`, and
+    has said that it is ready; it ends when its connection does."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     folder = find(settings.model, model_homes(settings.models_home))
-    process = context.Process(target=_serve, args=(theirs, folder, setting), daemon=True)
+    process = context.Process(target=serve, args=(theirs, folder, about), daemon=True)
     process.start()
     try:
         ours.recv()
-        yield Alone(ours)
+        yield ours
     finally:
         ours.close()
         theirs.close()

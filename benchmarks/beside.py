@@ -10,7 +10,6 @@ For models that fit the caches: the two have their weights twice, where the slot
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import statistics
 import subprocess
@@ -24,16 +23,15 @@ from typing import Any, Final
 import psutil
 import redis
 
+from benchmarks.alone import serving
 from benchmarks.processor import postmaster_of
 from benchmarks.stack import running_worker
 from schemas.database import make_engine
 from schemas.settings import Settings
 from worker.inference.classifier import Classifier, Job
-from worker.inference.folder import find, model_homes
 
 MODES: Final = ("sorted", "batches")
 _FILLER_TEXTS: Final = 32
-_STOP_S: Final = 30
 
 
 def possible() -> bool:
@@ -68,7 +66,7 @@ def shares(
     with (
         running_worker(own) as worker,
         redis.Redis.from_url(settings.redis_url) as client,
-        _session(settings) as session,
+        serving(_serve, settings, settings) as session,
     ):
         worked_off(own, client, worker, warm, "warm-beside")
         pipeline = [os.getpid(), worker.pid, *_servers(own, client)]
@@ -102,22 +100,6 @@ def _bind(pids: Sequence[int], cpus: set[int]) -> None:
         for each in [process, *process.children(recursive=True)] if pid != os.getpid() else [process]:
             for thread in Path(f"/proc/{each.pid}/task").iterdir():
                 os.sched_setaffinity(int(thread.name), cpus)
-
-
-@contextmanager
-def _session(settings: Settings) -> Iterator[Connection]:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    folder = find(settings.model, model_homes(settings.models_home))
-    process = context.Process(target=_serve, args=(theirs, folder, settings), daemon=True)
-    process.start()
-    try:
-        ours.recv()
-        yield ours
-    finally:
-        ours.close()
-        theirs.close()
-        process.join(_STOP_S)
 
 
 def _serve(connection: Connection, folder: Path, settings: Settings) -> None:
