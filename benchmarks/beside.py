@@ -10,6 +10,7 @@ For models that fit the caches: the two have their weights twice, where the slot
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
 import subprocess
@@ -26,11 +27,11 @@ import redis
 from benchmarks.alone import serving
 from benchmarks.processor import postmaster_of
 from benchmarks.stack import running_worker
-from schemas.database import make_engine
 from schemas.settings import Settings
 from worker.inference.classifier import Classifier, Job
 
 MODES: Final = ("sorted", "batches")
+LEAST_SLICES: Final = 2 * len(MODES)
 _FILLER_TEXTS: Final = 32
 
 
@@ -69,7 +70,8 @@ def shares(
         serving(_serve, settings, settings) as session,
     ):
         worked_off(own, client, worker, warm, "warm-beside")
-        pipeline = [os.getpid(), worker.pid, *_servers(own, client)]
+        about_redis: Any = client.info("server")  # redis-py types every answer as sync-or-async
+        pipeline = [os.getpid(), worker.pid, postmaster_of(own).pid, about_redis["process_id"]]
         for number, texts in enumerate(slices):
             cpus = (first, second) if number % 2 else (second, first)
             mode = MODES[number // 2 % 2]
@@ -87,19 +89,13 @@ def _summary(rows: Sequence[dict[str, Any]], mode: str) -> dict[str, float]:
     return {"mean": statistics.mean(found), "standard_error": statistics.stdev(found) / len(found) ** 0.5}
 
 
-def _servers(settings: Settings, client: Any) -> list[int]:  # redis-py types every answer as sync-or-async
-    engine = make_engine(settings)
-    postmaster = postmaster_of(engine)
-    engine.dispose()
-    return [postmaster.pid, int(client.info("server")["process_id"])]
-
-
 def _bind(pids: Sequence[int], cpus: set[int]) -> None:
     for pid in pids:
         process = psutil.Process(pid)
         for each in [process, *process.children(recursive=True)] if pid != os.getpid() else [process]:
-            for thread in Path(f"/proc/{each.pid}/task").iterdir():
-                os.sched_setaffinity(int(thread.name), cpus)
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended just now
+                for thread in Path(f"/proc/{each.pid}/task").iterdir():
+                    os.sched_setaffinity(int(thread.name), cpus)
 
 
 def _serve(connection: Connection, folder: Path, settings: Settings) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 import redis
 from sqlalchemy import text as sql
 
-from benchmarks.growing_tables import Filled
+from benchmarks.growing_tables import Filled, wal_bytes
 from benchmarks.pipeline import dealt, items_worked_off
 from benchmarks.processor import WHOSE, Processors, postmaster_of
 from benchmarks.stack import running_worker
@@ -52,7 +52,7 @@ def growth_of_pipeline(databases: Mapping[int, Filled], rounds: int, texts: int)
             own = {"prefix": f"items-{items}", "memory_texts": filled.settings.memory_texts}
             settings = filled.settings.model_copy(update=own)
             worker = running.enter_context(running_worker(settings))
-            processors = Processors(worker.pid, postmaster_of(filled.engine), client)
+            processors = Processors(worker.pid, postmaster_of(filled.settings), client)
             sides.append(_Side(filled, settings, worker, client, processors, texts))
         for number in range(rounds + 1):
             some = slices[number * texts : (number + 1) * texts]
@@ -81,15 +81,15 @@ class _Side:
         items = [
             {"source": source, "id": item_id, "text": text} for (source, item_id), text in zip(sent, texts, strict=True)
         ]
-        wal_bytes, before_s = self._wal_bytes(), self.processors.so_far()
+        wal_before, before_s = wal_bytes(self.filled.engine), self.processors.so_far()
         wall_s = items_worked_off(self.settings, self.client, self.worker, items)
         after_s = self.processors.so_far()
-        wal_bytes = self._wal_bytes() - wal_bytes
+        wal_after = wal_bytes(self.filled.engine)
         rows = self._rows(sent)
         if rows != len(texts):
             sys.exit(f"{rows} rows for {len(texts)} texts: the measurement is worth nothing")
         used_s = {name: after_s[name] - before_s[name] for name in WHOSE}
-        return {"wall_s": wall_s} | used_s | {"wal_bytes": wal_bytes, "rows": rows}
+        return {"wall_s": wall_s} | used_s | {"wal_bytes": wal_after - wal_before, "rows": rows}
 
     def row(self, smallest: _Side) -> dict[str, Any]:
         """Medians per item; the ratio is that of whole slices' processor time, everybody's together."""
@@ -110,10 +110,6 @@ class _Side:
 
     def _per_item(self, name: str) -> float:
         return statistics.median(took[name] for took in self.took) / self.texts
-
-    def _wal_bytes(self) -> float:
-        with self.filled.engine.connect() as connection:
-            return float(connection.execute(sql("SELECT pg_current_wal_insert_lsn() - '0/0'")).scalar_one())
 
     def _rows(self, sent: Sequence[tuple[str, str]]) -> int:
         sources, ids = zip(*sent, strict=True)

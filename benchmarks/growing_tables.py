@@ -15,7 +15,7 @@ from sqlalchemy import Engine, make_url
 from sqlalchemy import text as sql
 
 from benchmarks.dashboard_data import ITEMS_PER_PREDICTION
-from benchmarks.processor import on_cpu_s
+from benchmarks.processor import backend_pid, on_cpu_s
 from benchmarks.sink import outcome
 from schemas.database import make_engine
 from schemas.messages import Entry
@@ -126,7 +126,7 @@ class _Meter:
     def __init__(self, filled: Filled) -> None:
         self.filled = filled
         self._sink = Sink(filled.engine)
-        self._server = int(self._ask("SELECT pg_backend_pid()"))
+        self._server = backend_pid(filled.engine)
         self.wall_s: list[float] = []
         self.here_s: list[float] = []
         self.server_s: list[float] = []
@@ -134,7 +134,7 @@ class _Meter:
 
     def once(self, batches: Sequence[Sequence[Outcome]], *, counts: bool) -> None:
         """Write these."""
-        wal = float(self._ask("SELECT pg_current_wal_insert_lsn() - '0/0'"))
+        wal_before = wal_bytes(self.filled.engine)
         server_s, here_s, wall_s = on_cpu_s(self._server), time.process_time(), time.perf_counter()
         for outcomes in batches:
             self._sink.write(outcomes, datetime.now(UTC))
@@ -143,7 +143,7 @@ class _Meter:
             self.wall_s.append(took[0])
             self.here_s.append(took[1])
             self.server_s.append(took[2])
-            self.wal_bytes.append(float(self._ask("SELECT pg_current_wal_insert_lsn() - '0/0'")) - wal)
+            self.wal_bytes.append(wal_bytes(self.filled.engine) - wal_before)
 
     def row(self, smallest: _Meter) -> dict[str, Any]:
         """Medians per item; the ratio is that of whole rounds' processor time, here and in Postgres together."""
@@ -159,9 +159,11 @@ class _Meter:
             "rounds": {"wall_s": self.wall_s, "here_s": self.here_s, "server_s": self.server_s},
         }
 
-    def _ask(self, query: str) -> Any:
-        with self.filled.engine.connect() as connection:
-            return connection.execute(sql(query)).scalar_one()
+
+def wal_bytes(engine: Engine) -> float:
+    """Of write-ahead log that the server has made so far."""
+    with engine.connect() as connection:
+        return float(connection.execute(sql("SELECT pg_current_wal_insert_lsn() - '0/0'")).scalar_one())
 
 
 def _batch(filled: Filled, identity: Callable[[Filled], tuple[str, str]], kind: Kind) -> list[Outcome]:

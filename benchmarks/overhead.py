@@ -23,10 +23,9 @@ from typing import Any, Final, cast
 import numpy as np
 import psutil
 from sqlalchemy import Engine
-from sqlalchemy import text as sql
 
 from benchmarks.machine import write_result
-from benchmarks.processor import redis_processor_s
+from benchmarks.processor import backend_pid, redis_processor_s
 from benchmarks.stack import scratch_stack
 from benchmarks.texts import sample_texts
 from producers.client import Client
@@ -172,8 +171,7 @@ class Line:
     def work_off(self, source: str, kind: Kind, size: int, entries: int) -> dict[str, float]:
         """Microseconds per item, by stage, for so many new entries in batches of `size`."""
         _enqueue(self._settings, source, kind, entries)
-        with self._engine.connect() as connection:
-            server = psutil.Process(connection.execute(sql("SELECT pg_backend_pid()")).scalar_one())
+        server = psutil.Process(backend_pid(self._engine))
         server_s, redis_s, begun_s = sum(server.cpu_times()[:2]), redis_processor_s(self._client), time.perf_counter()
         done = 0
         while done < entries:

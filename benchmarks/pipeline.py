@@ -36,7 +36,7 @@ import redis
 from sqlalchemy import text as sql
 
 from benchmarks.alone import Alone, best_setting, session_alone
-from benchmarks.beside import possible, shares
+from benchmarks.beside import LEAST_SLICES, possible, shares
 from benchmarks.demo_items import demo_run
 from benchmarks.machine import keep_result, quartiles
 from benchmarks.processor import WHOSE, Processors, postmaster_of
@@ -62,6 +62,8 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--shape", help="a model with random weights of this shape instead of the shipped one")
     parser.add_argument("--dry", action="store_true", help="print the result instead of writing it")
     options = parser.parse_args(arguments)
+    if 0 < options.beside < LEAST_SLICES:
+        parser.error(f"--beside must be 0 or at least {LEAST_SLICES}: two slices of each kind")
     # None of the demo's texts, which the worker has seen by then.
     seen, half = len(sample_texts()), options.texts // 2
     in_turn, at_once = options.slices * options.texts, options.beside * half
@@ -88,12 +90,7 @@ def dealt(texts: Sequence[str], batch_entries: int) -> list[str]:
 
 
 def measure(
-    settings: Settings,
-    warm: Sequence[str],
-    texts: Sequence[str],
-    slices: int,
-    *,
-    demo: bool,
+    settings: Settings, warm: Sequence[str], texts: Sequence[str], slices: int, *, demo: bool
 ) -> dict[str, Any]:
     """So many slices of `texts`, each through both in turn."""
     setting = best_setting(settings)
@@ -103,9 +100,7 @@ def measure(
         ready_s = time.perf_counter() - begun_s
         about_demo = {"demo": demo_run(settings, client, worker)} if demo else {}
         worked_off(settings, client, worker, warm, "warm")
-        engine = make_engine(settings)
-        processors = Processors(worker.pid, postmaster_of(engine), client)
-        engine.dispose()
+        processors = Processors(worker.pid, postmaster_of(settings), client)
         with session_alone(settings, setting) as alone:
             alone.classify(warm)
             sides = _Sides(settings, client, worker, alone, processors)

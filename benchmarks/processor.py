@@ -12,6 +12,8 @@ from sqlalchemy import Engine
 from sqlalchemy import text as sql
 
 from benchmarks.stack import processor_s
+from schemas.database import make_engine
+from schemas.settings import Settings
 
 WHOSE: Final = ("worker_s", "postgres_s", "redis_s")
 
@@ -57,11 +59,17 @@ def postgres_processor_s(postmaster: psutil.Process) -> float:
             return total_s
 
 
-def postmaster_of(engine: Engine) -> psutil.Process:
-    """The Postgres that this engine connects to. Ends the program if it is no process of this machine."""
+def backend_pid(engine: Engine) -> int:
+    """Of the server process behind the connection that this engine gives next, as long as nobody else has it."""
     with engine.connect() as connection:
-        backend = psutil.Process(connection.execute(sql("SELECT pg_backend_pid()")).scalar_one())
-    found = backend.parent()
+        return int(connection.execute(sql("SELECT pg_backend_pid()")).scalar_one())
+
+
+def postmaster_of(settings: Settings) -> psutil.Process:
+    """The Postgres of these settings. Ends the program if it is no process of this machine."""
+    engine = make_engine(settings)
+    found = psutil.Process(backend_pid(engine)).parent()
+    engine.dispose()
     if found is None:
         sys.exit("the database is no server of this machine's: its processor time cannot be told")
     return found

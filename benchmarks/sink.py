@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import psutil
-from sqlalchemy import text
 
 from benchmarks.machine import write_result
+from benchmarks.processor import backend_pid
 from benchmarks.stack import scratch_stack
 from schemas.database import make_engine
 from schemas.messages import Entry
@@ -51,8 +51,7 @@ def measure(settings: Settings) -> dict[str, dict[str, float]]:
     """Microseconds per item, for items that are new, come again unchanged, or are newer."""
     engine = make_engine(settings)
     sink = Sink(engine)
-    with engine.connect() as connection:
-        server = psutil.Process(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
+    server = psutil.Process(backend_pid(engine))
     cases = {}
     for kind in Kind:
         first = [batch(kind, number, entry_ms=1_800_000_000_000) for number in range(BATCHES)]

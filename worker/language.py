@@ -7,10 +7,11 @@ import re
 _LOOKED_AT_CHARS = 80
 _NOT_LETTERS = bytes(code for code in range(128) if not chr(code).isalpha())
 _HAN = re.compile("[\u4e00-\u9fff\u3400-\u4dbf]+")
-_KANA_OR_HANGUL = re.compile("[\u3040-\u30ff\uac00-\ud7af]")
-# Characters of written Cantonese that standard written Chinese does not use.
-_CANTONESE = re.compile("[嘅咗冇唔喺哋嗰啲佢嚟嘢乜咁噉揾攞瞓啱嘥靚]")
-_NOT_MANDARIN = re.compile("[\u3040-\u30ff\uac00-\ud7af嘅咗冇唔喺哋嗰啲佢嚟嘢乜咁噉揾攞瞓啱嘥靚]")
+_KANA_AND_HANGUL = "\u3040-\u30ff\uac00-\ud7af"
+_MARKS_OF_CANTONESE = "嘅咗冇唔喺哋嗰啲佢嚟嘢乜咁噉揾攞瞓啱嘥靚"  # standard written Chinese does not use them
+_KANA_OR_HANGUL = re.compile(f"[{_KANA_AND_HANGUL}]")
+_CANTONESE = re.compile(f"[{_MARKS_OF_CANTONESE}]")
+_NOT_MANDARIN = re.compile(f"[{_KANA_AND_HANGUL}{_MARKS_OF_CANTONESE}]")
 _LETTERS_PER_HAN = 5  # a Chinese character is about a word, a Latin letter about a fifth of one
 
 

@@ -16,26 +16,14 @@ from schemas.messages import Entry, entry_order
 from worker.columnar import Columns
 from worker.language import guess
 from worker.outcome import Done, Outcome, Prediction
-from worker.sink_rows import ITEM_KEY, Identity
+from worker.sink_rows import ITEM, ITEM_KEY, PREDICTION, Identity
 
+_OF_ITEM = ("text", "lang", "created_at", "updated_at", "meta", "entry_id", "entry_ms", "entry_seq")
+_OF_PREDICTION = ("label", "score", "scores", "queue_ms", "infer_ms")
 SENT: Final = Columns(
-    {
-        **ITEM_KEY.types,
-        "text": "text",
-        "lang": "text",
-        "created_at": "timestamptz",
-        "updated_at": "timestamptz",
-        "meta": "jsonb",
-        "entry_id": "text",
-        "entry_ms": "numeric",
-        "entry_seq": "numeric",
-        "label": "text",
-        "score": "double precision",
-        "scores": "jsonb",
-        "queue_ms": "double precision",
-        "infer_ms": "double precision",
-    },
-    finite=frozenset(["meta"]),  # by the rules of its field
+    {name: ITEM.types[name] for name in (*ITEM_KEY.types, *_OF_ITEM)}
+    | {name: PREDICTION.types[name] for name in _OF_PREDICTION},
+    finite=ITEM.finite,
 )
 
 _IDENTITY = itemgetter(0)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.machine import read_result
 from benchmarks.pages.writing import plot, table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+
+_RATIOS: Final = ("processor, times the smallest", "clock, times the smallest")
 
 
 def growth(result: dict[str, Any]) -> str:
@@ -28,6 +31,11 @@ def growth(result: dict[str, Any]) -> str:
     )
 
 
+def _ratio_cells(row: dict[str, Any]) -> tuple[str, str]:
+    """Of the columns that _RATIOS names."""
+    return f"{row['processor_ratio']:.3f}", f"{row['wall_ratio']:.3f}"
+
+
 def _pipeline(result: dict[str, Any]) -> str:
     rows = [
         [
@@ -36,13 +44,12 @@ def _pipeline(result: dict[str, Any]) -> str:
             f"{row['processor_us']:,.0f}",
             f"{row['wall_us']:,.0f}",
             f"{row['wal_bytes']:,.0f}",
-            f"{row['processor_ratio']:.3f}",
-            f"{row['wall_ratio']:.3f}",
+            *_ratio_cells(row),
         ]
         for row in result["pipeline"]
     ]
     head = ["items in the tables", "µs of processor, worker + Postgres + Redis", "together", "µs", "bytes of WAL"]
-    head += ["processor, times the smallest", "clock, times the smallest"]
+    head += _RATIOS
     one = result["pipeline"][0]
 
     def draw(axes: Axes) -> None:
@@ -70,13 +77,12 @@ def _tables(result: dict[str, Any]) -> str:
             f"{row['here_us']:.0f} + {row['server_us']:.0f}",
             f"{row['wall_us']:.0f}",
             f"{row['wal_bytes']:,.0f}",
-            f"{row['processor_ratio']:.3f}",
-            f"{row['wall_ratio']:.3f}",
+            *_ratio_cells(row),
         ]
         for row in result["tables"]
     ]
     head = ["case", "items in the tables", "µs of processor, here + Postgres", "µs", "bytes of WAL"]
-    head += ["processor, times the smallest", "clock, times the smallest"]
+    head += _RATIOS
     cases = list(dict.fromkeys(row["case"] for row in result["tables"]))
 
     def draw(axes: Axes) -> None:
@@ -102,13 +108,12 @@ def _backlog(result: dict[str, Any]) -> str:
             f"{row['entries']:,}",
             f"{row['here_us']:.1f} + {row['server_us']:.1f}",
             f"{row['wall_us']:.1f}",
-            f"{row['processor_ratio']:.3f}",
-            f"{row['wall_ratio']:.3f}",
+            *_ratio_cells(row),
         ]
         for row in result["backlog"]
     ]
     head = ["entries that wait", "µs of processor an entry, here + Redis", "µs"]
-    head += ["processor, times the smallest", "clock, times the smallest"]
+    head += _RATIOS
 
     def draw(axes: Axes) -> None:
         own = result["backlog"]
