@@ -77,7 +77,7 @@ def best_setting(settings: Settings) -> Setting:
     if found.get("model") == model and found["machine"]["cpus"] == cpu_quota() and "tokenizing" in found["best"]:
         best = found["best"]
         return Setting(best["order"], best["run_tokens"], best["at_once"], best["slots"], best["threads"])
-    return Setting("sorted", settings.run_tokens, 0, settings.slots or cpu_quota(), 1)
+    return Setting("sorted", settings.run_tokens, 0, settings.slots_at_once, 1)
 
 
 def _serve(connection: Connection, folder: Path, setting: Setting) -> None:

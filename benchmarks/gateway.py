@@ -29,7 +29,7 @@ from benchmarks.machine import write_result
 from benchmarks.pipeline import worked_off
 from benchmarks.stack import running, running_worker, scratch_stack, until
 from benchmarks.texts import distinct_texts
-from schemas.settings import Settings, cpu_quota
+from schemas.settings import Settings
 from worker.inference.classifier import Classifier, Job
 from worker.inference.folder import find, model_homes
 
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] = ()) -> None:
             until(lambda: _listens(port), gateway)
             result = {
                 "model": settings.model,
-                "slots": settings.slots or cpu_quota(),
+                "slots": settings.slots_at_once,
                 "idle": _idle(settings, port),
                 "busy": _busy(settings, worker, gateway, port, seconds=options.seconds, rounds=options.rounds),
             }

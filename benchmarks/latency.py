@@ -26,7 +26,7 @@ from benchmarks.pipeline import worked_off
 from benchmarks.stack import counted, free_port, running_worker, scratch_stack
 from benchmarks.texts import distinct_texts
 from schemas.names import Lane
-from schemas.settings import Settings, cpu_quota
+from schemas.settings import Settings
 
 TEXTS = 20_000
 WARM_TEXTS, SINGLE_TEXTS, FULL_BATCHES = 256, 300, 8
@@ -68,7 +68,7 @@ def measure(
     typical_ms = _since(settings, before, _PHASES) / batches * 1000
     return {
         "model": settings.model,
-        "slots": settings.slots or cpu_quota(),
+        "slots": settings.slots_at_once,
         "single": single,
         "capacity_texts_per_s": capacity_per_s,
         "full_batch_entries": settings.batch_entries,

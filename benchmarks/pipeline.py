@@ -109,7 +109,7 @@ def measure(
     return {
         "model": settings.model,
         "texts": size,
-        "slots": settings.slots or cpu_quota(),
+        "slots": settings.slots_at_once,
         "batch_entries": settings.batch_entries,
         "run_tokens": settings.run_tokens,
         "session_setting": f"{setting.order}, runs of {setting.run_tokens} tokens, {setting.slots} x {setting.threads}",

@@ -33,7 +33,7 @@ from benchmarks.stack import running_worker, scratch_stack, until
 from benchmarks.texts import distinct_texts
 from schemas.database import make_engine
 from schemas.names import Keys, Lane
-from schemas.settings import Settings, cpu_quota
+from schemas.settings import Settings
 
 TEXTS = 30_000
 BULK_TEXTS = 10_000
@@ -82,7 +82,7 @@ def _measured(
     allowed_ms = settings.bulk_batch_ms + ALLOWED_MORE_MS
     difference_ms = busy.summary()["p99_ms"] - quiet.summary()["p99_ms"]
     return {
-        "slots": settings.slots or cpu_quota(),
+        "slots": settings.slots_at_once,
         "bulk_batch_ms": settings.bulk_batch_ms,
         "capacity_texts_per_s": capacity,
         "live_per_s": rate,

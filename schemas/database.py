@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from schemas.answering import Answered, AnsweredCursor
 from schemas.errors import DatabaseUnavailableError, RowRefusedError
-from schemas.settings import Settings, cpu_quota
+from schemas.settings import Settings
 
 _STATEMENT_TIMEOUT_S = 30
 _LOCK_TIMEOUT_S = 10
@@ -49,7 +49,7 @@ def make_engine(
         {"poolclass": poolclass}
         if poolclass
         else {
-            "pool_size": (settings.slots or cpu_quota()) + 2,
+            "pool_size": settings.slots_at_once + 2,
             "max_overflow": 5,
             "pool_timeout": _POOL_TIMEOUT_S,
         }

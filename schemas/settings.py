@@ -150,6 +150,11 @@ class Settings(BaseSettings):
         return url.replace("unix://", "redis+socket://", 1).replace("db=", "virtual_host=")
 
     @property
+    def slots_at_once(self) -> int:
+        """Batches that a worker runs at once: as set, else one for each CPU it may use."""
+        return self.slots or cpu_quota()
+
+    @property
     def models_home(self) -> Path:
         """Where imported and trained models are kept."""
         return self.home / "models"

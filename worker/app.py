@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery, signals
 
 from schemas.names import TASK_TICK
-from schemas.settings import Settings, cpu_quota, load_settings
+from schemas.settings import Settings, load_settings
 from schemas.stack import connected
 from schemas.telemetry import configure_logging
 from worker.broker import configuration
@@ -40,7 +40,7 @@ def create_app(settings: Settings) -> FenliuApp:
         **configuration(settings),
         task_acks_late=True,
         worker_pool="threads",
-        worker_concurrency=settings.slots or cpu_quota(),
+        worker_concurrency=settings.slots_at_once,
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
