@@ -1,7 +1,8 @@
 """The collector: a thread that fills free slots from the inboxes, and does nothing else.
 
-It reads when a slot is free and at no other time, so that the stream is the only buffer. It hands a batch to
-a thread of Celery's pool; what happens there is `worker.slot`'s.
+It reads when a slot is free and at no other time, so that the stream is the only buffer; when there is nothing to
+read, the slot gets half of what another one has left. It hands a batch to a thread of Celery's pool; what happens
+there is `worker.slot`'s.
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ from schemas.errors import InboxUnavailableError
 from schemas.messages import RawEntry
 from schemas.names import Lane
 from schemas.settings import Settings
+from worker.hand import Hand
 from worker.held import Held
 from worker.inbox import Inbox, Stale
 from worker.metrics import Metrics
 from worker.share import Share
+from worker.slot import Slot
 
 log = structlog.get_logger(__name__)
 
 _TICK_S = 0.1
+_HALF_S = 0.005  # until a batch just taken is tokenized, and half of it can be had
 _LOOK_S = 1.0  # released entries are free at once, whatever claim_idle_s is
 
 
@@ -37,7 +41,7 @@ class Collector(threading.Thread):
         held: Held,
         slots: int,
         submit: Callable[[Callable[[], None]], None],
-        work: Callable[[Sequence[RawEntry]], None],
+        slot: Slot,
         worth_a_slot: Callable[[], int],
         share: Share,
         settings: Settings,
@@ -51,7 +55,7 @@ class Collector(threading.Thread):
         self._slots = slots
         self._free = threading.Semaphore(slots)
         self._submit = submit
-        self._work = work
+        self._slot = slot
         self._worth_a_slot = worth_a_slot
         self._settings = settings
         self._metrics = metrics
@@ -82,9 +86,9 @@ class Collector(threading.Thread):
                 suspect = next((entry for entry in left if entry[1].deliveries >= self._settings.poison_after), None)
                 if suspect is not None:
                     taken += self._take_other_slots()
-                    entries = self._claim_suspect(*suspect) if taken == self._slots else []
+                    hand = self._in_hand(self._claim_suspect(*suspect) if taken == self._slots else [])
                 else:
-                    entries = self._claim_sound(left) or self._next()
+                    hand = self._in_hand(self._claim_sound(left)) or self._next()
                 pause_s = _TICK_S
             except InboxUnavailableError as error:
                 self._free.release(taken)
@@ -93,8 +97,8 @@ class Collector(threading.Thread):
                 self._stopping.wait(pause_s)
                 pause_s = min(pause_s * 2, self._settings.retry_max_s)
                 continue
-            if entries:
-                self._hand_over(entries, taken)
+            if hand:
+                self._hand_over(hand, taken)
             else:
                 self._free.release(taken)
 
@@ -107,36 +111,37 @@ class Collector(threading.Thread):
         self._free.release(freed)
         return freed == self._slots
 
-    def _hand_over(self, entries: list[RawEntry], taken: int) -> None:
-        if self._stopping.is_set():
-            self._free.release(taken)
-            self._inbox.give_back(entries)
-            return
-        self._held.add(entries)
-        self._metrics.batch(entries)
-
+    def _hand_over(self, hand: Hand, taken: int) -> None:
         def run() -> None:
             try:
-                self._work(entries)
+                self._slot.work(hand)
             finally:
                 self._free.release(taken)
 
         try:
-            self._submit(run)
+            if not self._stopping.is_set():
+                self._submit(run)
+                return
         except RuntimeError as error:  # the pool has been shut down under us
-            self._held.let_go(entries)
-            self._free.release(taken)
-            self._inbox.give_back(entries)
             log.warning("pool_closed", reason=str(error))
+        self._slot.give_back(hand)
+        self._free.release(taken)
 
-    def _next(self) -> list[RawEntry]:
-        """A batch of what is new, else whatever comes within idle_poll_s."""
+    def _in_hand(self, entries: Sequence[RawEntry]) -> Hand | None:
+        return self._slot.take(entries) if entries else None
+
+    def _next(self) -> Hand | None:
+        """A batch of what is new, else half of what another slot has left, else whatever comes within idle_poll_s."""
         for lane in self._share.order():
             most = self._part(lane)
             entries = self._inbox.read(lane, most) if most else []
             if entries:
-                return entries
-        return self._inbox.wait(self._settings.batch_entries, self._settings.idle_poll_s)
+                return self._slot.take(entries)
+        half = self._slot.half()
+        if half is not None:
+            return half
+        wait_s = _HALF_S if self._slot.reading() else self._settings.idle_poll_s
+        return self._in_hand(self._inbox.wait(self._settings.batch_entries, min(wait_s, self._settings.idle_poll_s)))
 
     def _part(self, lane: Lane) -> int:
         """How many entries of an inbox this slot should take: of what waits, as many as each of the others after it."""

@@ -36,7 +36,11 @@ class Pace:
         """Time in the model that this draft will take, estimated."""
         return draft.tokens * self._ms_per_token.get(draft.work, FIRST_MS_PER_TOKEN)
 
-    def portion(self, waiting: Sequence[Draft], portions: int = 1) -> list[Draft]:
+    def portions(self, drafts: Sequence[Draft]) -> float:
+        """How many portions these are, by their time in the model."""
+        return sum(map(self.cost_ms, drafts)) / self._portion_ms
+
+    def portion(self, waiting: Sequence[Draft], portions: float = 1) -> list[Draft]:
         """The first of `waiting`, as many as fit a portion, or the time of so many portions; at least one."""
         portion: list[Draft] = []
         room_ms = self._portion_ms * portions

@@ -2,7 +2,8 @@
 
 Runs in a thread of Celery's pool. Bulk goes through the model in portions of about bulk_batch_ms; after each, live
 entries that wait have their turn, completely, before bulk goes on. Which batch a slot gets is `worker.collector`'s
-decision, how large a portion is `worker.pace`'s, whose turn it is `worker.share`'s.
+decision, how large a portion is `worker.pace`'s, whose turn it is `worker.share`'s; what is left of it is
+`worker.hand`'s to know.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Protocol
@@ -22,11 +23,12 @@ from schemas.messages import RawEntry, identity_of
 from schemas.names import Lane
 from schemas.settings import Settings
 from worker.draft import Draft
+from worker.hand import Hand
 from worker.held import Held, Key
 from worker.inbox import Inbox
 from worker.metrics import Metrics, Phase
 from worker.outcome import Dead, Done, Outcome
-from worker.pace import Pace, by_size
+from worker.pace import Pace
 from worker.settling import LostError, Patience, Settling, StoppingError, Write
 from worker.share import Share
 
@@ -56,25 +58,6 @@ class Classify(Protocol):
         """One outcome for each draft, in order."""
 
 
-class _Hand:
-    """One batch while it is worked off. `rest`: not settled yet; `finished`: of these, what the model is done with."""
-
-    def __init__(self, batch: Sequence[RawEntry], poison_after: int) -> None:
-        self.rest = {(entry.lane, entry.entry_id): entry for entry in batch}
-        self.finished: list[tuple[RawEntry, Outcome]] = []
-        self.received_at = datetime.now(UTC)
-        self.begun_s = time.monotonic()
-        self.finished_since_s = 0.0
-        self.let_live_first = False
-        self.suspect = any(entry.deliveries > poison_after for entry in batch)
-
-    def finish(self, entries: Sequence[RawEntry], outcomes: Sequence[Outcome]) -> None:
-        """These have an outcome now."""
-        if not self.finished:
-            self.finished_since_s = time.monotonic()
-        self.finished += zip(entries, outcomes, strict=True)
-
-
 class Slot:
     """Works off batches; one instance serves all threads of the pool."""
 
@@ -87,6 +70,7 @@ class Slot:
         write: Write,
         pace: Pace,
         share: Share,
+        slots: int,
         settings: Settings,
         metrics: Metrics,
         stopping: threading.Event,
@@ -98,11 +82,14 @@ class Slot:
         self._classify = classify
         self._pace = pace
         self._share = share
+        self._slots = slots
         self._settings = settings
         self._metrics = metrics
         self._stopping = stopping
         self._on_settled = on_settled
         self._keep_s = keep_s
+        self._lock = threading.Lock()
+        self._hands: set[Hand] = set()
         self._patiently = Patience(stopping, settings.retry_max_s, metrics)
         self._settling = Settling(
             inbox=inbox,
@@ -113,62 +100,100 @@ class Slot:
             metrics=metrics,
         )
 
-    def work(self, batch: Sequence[RawEntry]) -> None:
-        """Work off `batch`, live before bulk, part by part.
+    def take(self, batch: Sequence[RawEntry]) -> Hand:
+        """Take `batch`, just read or claimed, in hand; `work` is to follow, or `give_back`."""
+        self._held.add(batch)
+        self._metrics.batch(batch)
+        most_chars, poison_after = self._settings.batch_chars, self._settings.poison_after
+        return self._known(Hand.of(batch, most_chars=most_chars, poison_after=poison_after))
+
+    def half(self) -> Hand | None:
+        """Half of what the hand with the most left has left, live before bulk, for a slot that has nothing to do."""
+        with self._lock:
+            hands = list(self._hands)
+        hands.sort(key=lambda hand: (hand.lane is Lane.BULK, -hand.portions_left(self._pace)))
+        halves = (hand.half(self._pace) for hand in hands)
+        given = next((half for half in halves if half is not None), None)
+        return given and self._known(given)
+
+    def reading(self) -> bool:
+        """Whether there may soon be a `half` where there is none yet."""
+        with self._lock:
+            return any(hand.unread for hand in self._hands)
+
+    def work(self, hand: Hand) -> None:
+        """Work it off, live before bulk, part by part.
 
         An error that nothing here expects leaves the rest pending and unrefreshed: it is claimed after
         claim_idle_s, and its deliveries count.
         """
         with contextlib.suppress(StoppingError), self._metrics.slots_busy.track_inprogress():
-            self._work(batch)
+            self._work(hand)
 
-    def _work(self, batch: Sequence[RawEntry]) -> None:
+    def give_back(self, hand: Hand) -> None:
+        """Give back to the inbox what of it is not settled."""
+        self._forget(hand)
+        entries = hand.entries()
+        self._held.let_go(entries)
+        hand.settled(entries)
+        self._inbox.give_back(entries)
+
+    def _known(self, hand: Hand) -> Hand:
+        with self._lock:
+            self._hands.add(hand)
+        return hand
+
+    def _forget(self, hand: Hand) -> None:
+        with self._lock:
+            self._hands.discard(hand)
+
+    def _work(self, hand: Hand) -> None:
         """As `work`. Raises StoppingError after the rest has been given back."""
-        hand = _Hand(batch, self._settings.poison_after)
         try:
-            for lane in Lane:
-                of_lane = [entry for entry in batch if entry.lane is lane]
-                for part in parts(of_lane, self._settings.batch_chars):
-                    self._work_part(lane, part, hand)
+            self._work_off(hand)  # a half has nothing unread
+            while hand.unread:
+                self._read(hand.unread[0], hand)
+                del hand.unread[:1]
+                self._work_off(hand)
         except StoppingError:
-            self._give_back(hand, list(hand.rest.values()))
+            self.give_back(hand)
             raise
         except Exception:  # nobody waits for it: the pool forgets what it runs, and bulk goes on after its live entries
             log.exception("batch_failed", entries=len(hand.rest))
         finally:
-            self._held.remove(list(hand.rest.values()))
+            self._forget(hand)
+            self._held.remove(hand.entries())
 
-    def _work_part(self, lane: Lane, part: Sequence[RawEntry], hand: _Hand) -> None:
-        if lane is Lane.BULK:
-            self._let_live_first(1, hand)
-        waiting = by_size(self._drafts(part, hand))
-        while waiting:
-            portion = self._pace.portion(waiting, LIVE_PORTIONS if lane is Lane.LIVE else 1)
-            if lane is Lane.BULK:
+    def _work_off(self, hand: Hand) -> None:
+        bulk = hand.lane is Lane.BULK
+        while portion := hand.portion(self._pace, 1 if bulk else LIVE_PORTIONS, shared=self._slots > 1):
+            if bulk:
                 self._let_live_first(len(portion), hand)
                 if self._overstays(hand):
                     self._settle(hand)
-                    self._give_back(hand, [draft.raw for draft in waiting])
+                    self.give_back(hand)
                     return
-            self._share.taken(lane, len(portion))
-            self._metrics.portion(lane, len(portion))
+            self._share.taken(hand.lane, len(portion))
+            self._metrics.portion(hand.lane, len(portion))
             hand.finish([draft.raw for draft in portion], self._patiently(partial(self._classified, portion)))
-            del waiting[: len(portion)]
-            if not waiting or len(hand.finished) >= MOST_WRITTEN_ENTRIES or self._kept_long(hand):
-                if lane is Lane.BULK:
+            if hand.empty() or len(hand.finished) >= MOST_WRITTEN_ENTRIES or self._kept_long(hand):
+                if bulk:
                     self._let_live_first(1, hand)
                 self._settle(hand)
         self._settle(hand)
 
-    def _drafts(self, part: Sequence[RawEntry], hand: _Hand) -> list[Draft]:
-        """What is to go through the model; what ended its worker too often is finished without."""
+    def _read(self, part: Sequence[RawEntry], hand: Hand) -> None:
+        """Make ready for the model; what ended its worker too often is finished without."""
+        lane = part[0].lane
+        if lane is Lane.BULK:
+            self._let_live_first(1, hand)
         limit = 2 * self._settings.poison_after
         poison = [entry for entry in part if entry.deliveries > limit]
         hand.finish(poison, [_poisoned(entry) for entry in poison])
         with self._held.in_model(), self._metrics.seconds[Phase.READ].time():
-            return self._classify.read([entry for entry in part if entry.deliveries <= limit])
+            hand.wait(lane, self._classify.read([entry for entry in part if entry.deliveries <= limit]))
 
-    def _let_live_first(self, entries: int, hand: _Hand) -> None:
+    def _let_live_first(self, entries: int, hand: Hand) -> None:
         """Work off the live entries that wait, before the next `entries` of bulk, as far as bulk's share allows.
 
         At first no more than a portion of them at once, so that other slots take their part of a burst; more when there
@@ -188,9 +213,7 @@ class Slot:
             full = full + 1 if len(live) >= most else 0
             most *= 2 if full >= FULL_BEFORE_MORE else 1
             hand.let_live_first = True
-            self._held.add(live)
-            self._metrics.batch(live)
-            self._work(live)
+            self._work(self.take(live))
             if self._kept_long(hand):
                 self._settle(hand)
 
@@ -205,21 +228,15 @@ class Slot:
         self._metrics.classified(len(ran), len(done) - len(ran), took_s)
         return outcomes
 
-    def _overstays(self, hand: _Hand) -> bool:
+    def _overstays(self, hand: Hand) -> bool:
         """Whether live has kept this slot for so long that it should come free: dead workers' entries wait for that."""
         age_s = time.monotonic() - hand.begun_s
         return hand.let_live_first and age_s >= self._settings.claim_idle_s and not self._stopping.is_set()
 
-    def _give_back(self, hand: _Hand, entries: Sequence[RawEntry]) -> None:
-        self._held.let_go(entries)
-        for entry in entries:
-            del hand.rest[entry.lane, entry.entry_id]
-        self._inbox.give_back(entries)
-
-    def _kept_long(self, hand: _Hand) -> bool:
+    def _kept_long(self, hand: Hand) -> bool:
         return bool(hand.finished) and time.monotonic() - hand.finished_since_s >= self._keep_s
 
-    def _settle(self, hand: _Hand) -> None:
+    def _settle(self, hand: Hand) -> None:
         if not hand.finished:
             return
         self._drop_lost(hand)
@@ -232,11 +249,10 @@ class Slot:
                 return
         hand.finished = []
         self._held.remove(entries)
-        for entry in entries:
-            del hand.rest[entry.lane, entry.entry_id]
+        hand.settled(entries)
         self._on_settled(len(entries))
 
-    def _drop_lost(self, hand: _Hand) -> None:
+    def _drop_lost(self, hand: Hand) -> None:
         """Do not write what others have settled while this process stood still: its item may have been erased since."""
         entries = [entry for entry, _ in hand.finished]
         lost = self._patiently(lambda: self._lost(entries))
@@ -246,32 +262,13 @@ class Slot:
         dropped = [entry for entry in entries if (entry.lane, entry.entry_id) in lost]
         hand.finished = [pair for pair in hand.finished if (pair[0].lane, pair[0].entry_id) not in lost]
         self._held.remove(dropped)
-        for entry in dropped:
-            del hand.rest[entry.lane, entry.entry_id]
+        hand.settled(dropped)
 
     def _lost(self, entries: Sequence[RawEntry]) -> set[Key]:
         """Those of `entries` that others have settled; asks Redis if it may be so. Raises InboxUnavailableError."""
         if self._held.unsure(entries, self._settings.claim_idle_s / 2):
             self._held.refresh(self._inbox.refresh)
         return self._held.lost(entries)
-
-
-def parts(batch: Sequence[RawEntry], most_chars: int) -> Iterator[list[RawEntry]]:
-    """Cut a batch so that no part holds more than `most_chars` of text, but for one over-long entry alone.
-
-    Bytes stand for characters: a Chinese character is three of them, and cheap to count.
-    """
-    part: list[RawEntry] = []
-    size_bytes = 0
-    for entry in batch:
-        entry_bytes = len(entry.fields.get(b"text", b""))
-        if part and size_bytes + entry_bytes > 3 * most_chars:
-            yield part
-            part, size_bytes = [], 0
-        part.append(entry)
-        size_bytes += entry_bytes
-    if part:
-        yield part
 
 
 def _poisoned(entry: RawEntry) -> Dead:

@@ -64,8 +64,8 @@ class Line:
         self.inbox.ensure_groups()
         self.slot = Slot(
             inbox=self.inbox, held=Held(), classify=self.pipeline, write=Sink(self.engine).write, pace=FixedPace(5),
-            share=Share(0.1, lambda: 256), settings=self.settings, metrics=Metrics(), stopping=threading.Event(),
-            on_settled=lambda items: None,
+            share=Share(0.1, lambda: 256), slots=1, settings=self.settings, metrics=Metrics(),
+            stopping=threading.Event(), on_settled=lambda items: None,
         )  # fmt: skip
 
     def send(self, sent: Sent) -> str:
@@ -77,7 +77,7 @@ class Line:
     def work(self) -> list[RawEntry]:
         """Take all there is, as a slot would."""
         taken = self.inbox.read(Lane.LIVE, 256)
-        self.slot.work(taken)
+        self.slot.work(self.slot.take(taken))
         return taken
 
     def rows(self, table: Any) -> list[Any]:

@@ -1,0 +1,124 @@
+"""A batch in hand: what of it waits for the model, what is finished, what is not settled yet.
+
+Two threads may know it: the one that works it off, and the collector, which takes half of what waits for a slot that
+has nothing to do. What is done with it is `worker.slot`'s.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from schemas.messages import RawEntry
+from schemas.names import Lane
+from worker.draft import Draft
+from worker.held import Key
+from worker.outcome import Outcome
+from worker.pace import Pace, by_size
+
+
+class Hand:
+    """`rest`: not settled yet; `finished`: of these, what the model is done with; `unread`: parts of it, each of one
+    inbox, that are still to be tokenized; `suspect`: whether something of it has ended workers before."""
+
+    def __init__(
+        self, batch: Sequence[RawEntry], unread: Sequence[list[RawEntry]] = (), *, suspect: bool = False
+    ) -> None:
+        self.rest: dict[Key, RawEntry] = {(entry.lane, entry.entry_id): entry for entry in batch}
+        self.finished: list[tuple[RawEntry, Outcome]] = []
+        self.unread = list(unread)
+        self.suspect = suspect
+        self.lane = Lane.LIVE
+        self.received_at = datetime.now(UTC)
+        self.begun_s = time.monotonic()
+        self.finished_since_s = 0.0
+        self.let_live_first = False
+        self._waiting: list[Draft] = []
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, batch: Sequence[RawEntry], *, most_chars: int, poison_after: int) -> Hand:
+        """A batch just taken, live before bulk, in parts of about `most_chars`."""
+        unread = [part for lane in Lane for part in parts([e for e in batch if e.lane is lane], most_chars)]
+        return cls(batch, unread, suspect=any(entry.deliveries > poison_after for entry in batch))
+
+    def entries(self) -> list[RawEntry]:
+        """All that is not settled; from now on none of it is worked on or given away."""
+        with self._lock:
+            self._waiting = []
+            self.unread.clear()
+            return list(self.rest.values())
+
+    def finish(self, entries: Sequence[RawEntry], outcomes: Sequence[Outcome]) -> None:
+        """These have an outcome now."""
+        if not self.finished:
+            self.finished_since_s = time.monotonic()
+        self.finished += zip(entries, outcomes, strict=True)
+
+    def settled(self, entries: Sequence[RawEntry]) -> None:
+        """These are no longer ours."""
+        for entry in entries:
+            del self.rest[entry.lane, entry.entry_id]
+
+    def wait(self, lane: Lane, drafts: Sequence[Draft]) -> None:
+        """These, of one inbox, are to go through the model, those of like length one after the other."""
+        with self._lock:
+            self.lane, self._waiting = lane, by_size(drafts)
+
+    def portion(self, pace: Pace, most_portions: float, *, shared: bool) -> list[Draft]:
+        """What goes through the model next: as much as fits the time of so many portions; nothing if nothing waits.
+
+        If the work is shared with other slots, no more than half of what is left, but at least one portion: so none of
+        them is in the model for long while the others have nothing left.
+        """
+        with self._lock:
+            if shared and most_portions > 1:
+                most_portions = min(most_portions, max(1.0, pace.portions(self._waiting) / 2))
+            portion = pace.portion(self._waiting, most_portions)
+            del self._waiting[: len(portion)]
+            return portion
+
+    def empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._waiting
+
+    def portions_left(self, pace: Pace) -> float:
+        """How many portions of time in the model what waits will take."""
+        with self._lock:
+            return pace.portions(self._waiting)
+
+    def half(self, pace: Pace) -> Hand | None:
+        """The shorter half of what waits, by its time in the model, in a hand of its own; None if that is too little
+        to be worth a transaction of its own."""
+        with self._lock:
+            left = pace.portions(self._waiting)
+            if left < 1 or len(self._waiting) < 2:
+                return None
+            kept = pace.portion(self._waiting, left / 2)
+            given = self._waiting[len(kept) :]
+            del self._waiting[len(kept) :]
+            other = Hand([draft.raw for draft in given])
+            other.lane, other._waiting = self.lane, given
+            other.received_at = self.received_at
+            self.settled([draft.raw for draft in given])
+            return other
+
+
+def parts(batch: Sequence[RawEntry], most_chars: int) -> Iterator[list[RawEntry]]:
+    """Cut a batch so that no part holds more than `most_chars` of text, but for one over-long entry alone.
+
+    Bytes stand for characters: a Chinese character is three of them, and cheap to count.
+    """
+    part: list[RawEntry] = []
+    size_bytes = 0
+    for entry in batch:
+        entry_bytes = len(entry.fields.get(b"text", b""))
+        if part and size_bytes + entry_bytes > 3 * most_chars:
+            yield part
+            part, size_bytes = [], 0
+        part.append(entry)
+        size_bytes += entry_bytes
+    if part:
+        yield part
