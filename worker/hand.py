@@ -67,16 +67,17 @@ class Hand:
         with self._lock:
             self.lane, self._waiting = lane, by_size(drafts)
 
-    def portion(self, pace: Pace, most_portions: float, *, shared: bool) -> list[Draft]:
-        """What goes through the model next: as much as fits the time of so many portions; nothing if nothing waits.
+    def portion(self, pace: Pace, portions: float = 1, least_tokens: float = 0, *, shared: bool = False) -> list[Draft]:
+        """What goes through the model next: as much as fits the time of so many portions, or `least_tokens` if those
+        take longer; nothing if nothing waits.
 
-        If the work is shared with other slots, no more than half of what is left, but at least one portion: so none of
+        If the work is shared with other slots, no more than half of what is left, but at least a portion: so none of
         them is in the model for long while the others have nothing left.
         """
         with self._lock:
-            if shared and most_portions > 1:
-                most_portions = min(most_portions, max(1.0, pace.portions(self._waiting) / 2))
-            portion = pace.portion(self._waiting, most_portions)
+            if shared:
+                portions = min(portions, max(1.0, pace.portions(self._waiting) / 2))
+            portion = pace.portion(self._waiting, portions, least_tokens)
             del self._waiting[: len(portion)]
             return portion
 

@@ -40,13 +40,15 @@ class Pace:
         """How many portions these are, by their time in the model."""
         return sum(map(self.cost_ms, drafts)) / self._portion_ms
 
-    def portion(self, waiting: Sequence[Draft], portions: float = 1) -> list[Draft]:
-        """The first of `waiting`, as many as fit a portion, or the time of so many portions; at least one."""
+    def portion(self, waiting: Sequence[Draft], portions: float = 1, least_tokens: float = 0) -> list[Draft]:
+        """The first of `waiting`, as many as fit a portion, or the time of so many portions, or `least_tokens` if those
+        take longer; at least one."""
         portion: list[Draft] = []
-        room_ms = self._portion_ms * portions
+        room_ms, room_tokens = self._portion_ms * portions, least_tokens
         for draft in waiting:
             room_ms -= self.cost_ms(draft)
-            if portion and room_ms < 0:
+            room_tokens -= draft.tokens
+            if portion and room_ms < 0 and room_tokens < 0:
                 break
             portion.append(draft)
         return portion

@@ -42,7 +42,7 @@ MOST_WRITTEN_ENTRIES: Final = 128
 
 
 LIVE_PORTIONS: Final = 4
-"""Portions of time in which live goes through the model: nobody is let in between, only deadlines are looked at."""
+"""Portions of time in which live goes through the model: in between only deadlines are looked at."""
 
 FULL_BEFORE_MORE: Final = 3
 """Times that live fills what it may take before it may take twice as much."""
@@ -166,7 +166,7 @@ class Slot:
 
     def _work_off(self, hand: Hand) -> None:
         bulk = hand.lane is Lane.BULK
-        while portion := hand.portion(self._pace, 1 if bulk else LIVE_PORTIONS, shared=self._slots > 1):
+        while portion := hand.portion(self._pace) if bulk else self._live_portion(hand):
             if bulk:
                 self._let_live_first(len(portion), hand)
                 if self._overstays(hand):
@@ -181,6 +181,10 @@ class Slot:
                     self._let_live_first(1, hand)
                 self._settle(hand)
         self._settle(hand)
+
+    def _live_portion(self, hand: Hand) -> list[Draft]:
+        """More than one of bulk, and never less than fills a run: nobody is let in between."""
+        return hand.portion(self._pace, LIVE_PORTIONS, self._settings.run_tokens, shared=self._slots > 1)
 
     def _read(self, part: Sequence[RawEntry], hand: Hand) -> None:
         """Make ready for the model; what ended its worker too often is finished without."""
