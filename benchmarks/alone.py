@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from benchmarks.machine import read_result
 from benchmarks.session import Setting, seconds_alone
 from schemas.settings import Settings, cpu_quota
 from worker.inference.classifier import Classifier
 from worker.inference.folder import find, model_homes
-
-T = TypeVar("T")
 
 _STOP_S = 30
 
@@ -33,36 +31,41 @@ class Took(NamedTuple):
 
 
 class Alone:
-    """The caller's end."""
+    """The caller's end. `pid`: of the process."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, pid: int) -> None:
         self._connection = connection
+        self.pid = pid
+
+    def begin(self, texts: Sequence[str], at_once: int | None = None) -> None:
+        """Have the texts classified; `at_once`: so many in one call instead of as the setting says."""
+        self._connection.send((list(texts), at_once))
+
+    def done(self) -> bool:
+        """Whether `took` would not have to wait."""
+        return self._connection.poll()
+
+    def took(self) -> Took:
+        """What the texts of `begin` took, once they are classified."""
+        return Took(*self._connection.recv())
 
     def classify(self, texts: Sequence[str]) -> Took:
         """Have the texts classified, and wait for it."""
-        self._connection.send(list(texts))
-        return Took(*self._connection.recv())
+        self.begin(texts)
+        return self.took()
 
 
 @contextmanager
 def session_alone(settings: Settings, setting: Setting) -> Iterator[Alone]:
     """A process with the model in production that is ready to classify; ended afterwards."""
-    with serving(_serve, settings, setting) as connection:
-        yield Alone(connection)
-
-
-@contextmanager
-def serving(serve: Callable[[Connection, Path, T], None], settings: Settings, about: T) -> Iterator[Connection]:
-    """A process that runs `serve` with its end of a connection, the folder of the model in production and `about`, and
-    has said that it is ready; it ends when its connection does."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     folder = find(settings.model, model_homes(settings.models_home))
-    process = context.Process(target=serve, args=(theirs, folder, about), daemon=True)
+    process = context.Process(target=_serve, args=(theirs, folder, setting), daemon=True)
     process.start()
     try:
         ours.recv()
-        yield ours
+        yield Alone(ours, process.pid or 0)
     finally:
         ours.close()
         theirs.close()
@@ -85,9 +88,9 @@ def _serve(connection: Connection, folder: Path, setting: Setting) -> None:
     connection.send(True)
     while True:
         try:
-            texts = connection.recv()
+            texts, at_once = connection.recv()
         except EOFError:
             return
         before_s = time.process_time()
-        seconds = seconds_alone(classifier, texts, setting.slots, setting.at_once)
+        seconds = seconds_alone(classifier, texts, setting.slots, setting.at_once if at_once is None else at_once)
         connection.send((seconds, time.process_time() - before_s))

@@ -25,8 +25,8 @@ import psutil
 import redis
 
 from benchmarks.callers import TEXTS, answered, requests
+from benchmarks.inbox import worked_off
 from benchmarks.machine import write_result
-from benchmarks.pipeline import worked_off
 from benchmarks.stack import running, running_worker, scratch_stack, until
 from benchmarks.texts import distinct_texts
 from schemas.settings import Settings

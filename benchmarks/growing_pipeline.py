@@ -24,7 +24,8 @@ import redis
 from sqlalchemy import text as sql
 
 from benchmarks.growing_tables import Filled, wal_bytes
-from benchmarks.pipeline import dealt, items_worked_off
+from benchmarks.inbox import items_worked_off
+from benchmarks.pipeline import dealt
 from benchmarks.processor import WHOSE, Processors, postmaster_of
 from benchmarks.stack import running_worker
 from benchmarks.texts import distinct_texts

@@ -21,8 +21,8 @@ from typing import Any
 import redis
 
 from benchmarks.arrivals import WARM_S, open_loop, percentiles
+from benchmarks.inbox import worked_off
 from benchmarks.machine import keep_result
-from benchmarks.pipeline import worked_off
 from benchmarks.stack import counted, free_port, running_worker, scratch_stack
 from benchmarks.texts import distinct_texts
 from schemas.names import Lane

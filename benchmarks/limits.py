@@ -35,11 +35,12 @@ from worker import sink_sql
 from worker.inbox import Inbox, connect
 from worker.sink_rows import Batch
 from worker.sink_tickets import assignment_rows
+from worker.sink_usual import Usual
 
 ROUNDS = 3
 READ_ENTRIES = 50_000
 
-Ready = list[tuple[str, dict[str, str]]]
+Ready = list[tuple[str, dict[str, Any]]]
 
 
 def main(arguments: Sequence[str] = ()) -> None:
@@ -84,7 +85,11 @@ def _postgres(settings: Settings, batches: int) -> list[dict[str, Any]]:
 
 def _ready(kind: Kind, number: int) -> Ready:
     """Statements and parameters of one batch of new items, as the sink runs them."""
-    made = Batch.of(batch(kind, number, entry_ms=1_800_000_000_000), datetime.now(UTC))
+    outcomes, now = batch(kind, number, entry_ms=1_800_000_000_000), datetime.now(UTC)
+    usual = Usual.of(outcomes, now)
+    if usual is not None:
+        return [(sink_sql.WRITE_USUAL, usual.parameters)]
+    made = Batch.of(outcomes, now)
     current = {prediction for _, prediction in made.newest.values()}
     ready = [
         (sink_sql.UPSERT_ITEMS, made.item_rows()),

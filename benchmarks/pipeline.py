@@ -1,17 +1,15 @@
-"""From XADD to committed row, against the session alone on the same texts, in short slices, in turn.
+"""From XADD to committed row, against the session alone on the same texts, by turns of half a second.
 
-    python -m benchmarks.pipeline [--slices 4] [--beside 8] [--texts 2560] [--shape base] [--dry]
+    python -m benchmarks.pipeline [--slices 9] [--texts 2560] [--shape base] [--dry]
 
-Both sides run the same model with as many threads as there are CPUs, one side at a time: while a slice goes through
-one, the other waits. The session alone is a process that gets the slice's texts at once, already in memory, in its
+Both sides run the same model with as many threads as there are CPUs, and have all CPUs while it is their turn: see
+`benchmarks.alternating`. The session alone is a process that gets a slice's texts at once, already in memory, in its
 best setting, tokenization included. The pipeline gets them through Redis and writes them to Postgres, on embedded
-servers in a folder of their own, by one worker that runs all along. All texts are distinct. Every batch's worth of
-them has the same lengths, so that all slots end a slice together: one that has nothing left while others work says
-something of short runs, not of long ones. Ratios are those of all slices together, since single ones differ with the
-machine, and of each slice, as quartiles; also by processor time, which other work on the machine disturbs less.
+servers in a folder of their own, by one worker that runs all along; sending them is part of its time. All texts are
+distinct. Every batch's worth of them has the same lengths.
 
-Turns tell a share roughly where a machine's speed changes from one to the next. So both also run at the same time, on
-one CPU each: `benchmarks.beside`.
+In every third slice the session takes the texts in batches of as many as a worker takes, in the order they come,
+instead of sorting them all: what that costs has nothing to do with Redis, Postgres or Python.
 
 With --shape the model has random weights of that shape, in INT8, and the result goes beside the other.
 
@@ -23,60 +21,48 @@ from __future__ import annotations
 
 import argparse
 import random
-import subprocess
+import statistics
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 import redis
-from sqlalchemy import text as sql
 
-from benchmarks.alone import Alone, best_setting, session_alone
-from benchmarks.beside import LEAST_SLICES, possible, shares
+from benchmarks.alone import best_setting, session_alone
 from benchmarks.demo_items import demo_run
-from benchmarks.machine import keep_result, quartiles
+from benchmarks.inbox import worked_off
+from benchmarks.machine import keep_result
 from benchmarks.processor import WHOSE, Processors, postmaster_of
 from benchmarks.random_model import write_random_model
-from benchmarks.stack import free_port, running_worker, scratch_stack, until
+from benchmarks.sides import EVERY, MODES, Sides
+from benchmarks.stack import free_port, running_worker, scratch_stack
 from benchmarks.texts import distinct_texts, sample_texts
-from producers.client import Client
-from schemas.database import make_engine
-from schemas.names import Lane
 from schemas.settings import Settings, cpu_quota
 
 WARM_TEXTS = 256
-SELDOM_ENTRIES = 512
-SELDOM_S = 0.2
 
 
 def main(arguments: Sequence[str] = ()) -> None:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--slices", type=int, default=4)
+    parser.add_argument("--slices", type=int, default=9, help=f"every {EVERY}rd against the session in batches")
     parser.add_argument("--texts", type=int, default=2_560, help="in each slice")
-    parser.add_argument("--beside", type=int, default=8, help="slices of half as many texts, on one CPU each")
     parser.add_argument("--shape", help="a model with random weights of this shape instead of the shipped one")
     parser.add_argument("--dry", action="store_true", help="print the result instead of writing it")
     options = parser.parse_args(arguments)
-    if 0 < options.beside < LEAST_SLICES:
-        parser.error(f"--beside must be 0 or at least {LEAST_SLICES}: two slices of each kind")
-    # None of the demo's texts, which the worker has seen by then.
-    seen, half = len(sample_texts()), options.texts // 2
-    in_turn, at_once = options.slices * options.texts, options.beside * half
-    texts = distinct_texts(seen + WARM_TEXTS + in_turn + at_once)[seen:]
+    if options.slices < 2 * EVERY:
+        parser.error(f"--slices must be at least {2 * EVERY}: two of each kind")
+    seen = len(sample_texts())  # none of the demo's texts, which the worker has seen by then
+    texts = distinct_texts(seen + WARM_TEXTS + options.slices * options.texts)[seen:]
     with scratch_stack() as stack:
         settings = stack.model_copy(update={"metrics_port": free_port()})
         if options.shape:
             settings = settings.model_copy(update={"model": write_random_model(settings, options.shape)})
-        alike = dealt(texts[WARM_TEXTS:], min(settings.batch_entries, half))
-        beside = [alike[start : start + half] for start in range(in_turn, in_turn + at_once, half)]
-        result = measure(settings, texts[:WARM_TEXTS], alike[:in_turn], options.slices, demo=not options.shape)
-        if beside and possible():
-            result["beside"] = shares(settings, texts[:WARM_TEXTS], beside, worked_off)
+        alike = dealt(texts[WARM_TEXTS:], settings.batch_entries)
+        result = measure(settings, texts[:WARM_TEXTS], alike, options.slices, demo=not options.shape)
     keep_result(f"pipeline_{options.shape}" if options.shape else "pipeline", result, dry=options.dry)
 
 
@@ -92,7 +78,7 @@ def dealt(texts: Sequence[str], batch_entries: int) -> list[str]:
 def measure(
     settings: Settings, warm: Sequence[str], texts: Sequence[str], slices: int, *, demo: bool
 ) -> dict[str, Any]:
-    """So many slices of `texts`, each through both in turn."""
+    """So many slices of `texts`, each through both by turns."""
     setting = best_setting(settings)
     size = len(texts) // slices
     begun_s = time.perf_counter()
@@ -100,10 +86,13 @@ def measure(
         ready_s = time.perf_counter() - begun_s
         about_demo = {"demo": demo_run(settings, client, worker)} if demo else {}
         worked_off(settings, client, worker, warm, "warm")
-        processors = Processors(worker.pid, postmaster_of(settings), client)
+        postmaster = postmaster_of(settings)
+        processors = Processors(worker.pid, postmaster, client)
+        pids = [worker.pid, client.info("server")["process_id"], postmaster.pid]
+        pids += [child.pid for child in postmaster.children()]
         with session_alone(settings, setting) as alone:
             alone.classify(warm)
-            sides = _Sides(settings, client, worker, alone, processors)
+            sides = Sides(settings, client, worker, pids, alone, processors)
             rows = [sides.take(texts[number * size : (number + 1) * size], number) for number in range(slices)]
         peak = _peak_rss_mib(worker.pid)
     return {
@@ -113,10 +102,7 @@ def measure(
         "batch_entries": settings.batch_entries,
         "run_tokens": settings.run_tokens,
         "session_setting": f"{setting.order}, runs of {setting.run_tokens} tokens, {setting.slots} x {setting.threads}",
-        "share_of_all": _of_all(rows, "session_s", "pipeline_s"),
-        "processor_share_of_all": _of_all(rows, "session_processor_s", "worker_s"),
-        "share": quartiles([row["share"] for row in rows]),
-        "processor_share": quartiles([row["processor_share"] for row in rows]),
+        **{mode: _shares([row for row in rows if row["mode"] == mode]) for mode in MODES},
         "pipeline_texts_per_s": len(texts) / sum(row["pipeline_s"] for row in rows),
         "session_alone_texts_per_s": len(texts) / sum(row["session_s"] for row in rows),
         "processor_us_per_text": {
@@ -129,88 +115,18 @@ def measure(
     } | about_demo
 
 
-def _of_all(rows: Sequence[dict[str, float]], alone: str, other: str) -> float:
-    """What all texts took alone, of what they took otherwise: rounds differ with the machine, their sum less so."""
-    return sum(row[alone] for row in rows) / sum(row[other] for row in rows)
+def _shares(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Of what the session takes alone: mean and standard error of the slices, and by processor time."""
+    found = [row["share"] for row in rows]
+    return {
+        "share": statistics.mean(found),
+        "standard_error": statistics.stdev(found) / len(found) ** 0.5,
+        "processor_share": statistics.mean(row["processor_share"] for row in rows),
+    }
 
 
 def _busy_s(row: dict[str, float]) -> float:
     return sum(row[name] for name in WHOSE)
-
-
-@dataclass(frozen=True)
-class _Sides:
-    """The two that are compared."""
-
-    settings: Settings
-    client: redis.Redis
-    worker: subprocess.Popen[bytes]
-    alone: Alone
-    processors: Processors
-
-    def take(self, texts: Sequence[str], number: int) -> dict[str, float]:
-        """One slice through both, the session first in every other one."""
-        first = self._session(texts) if number % 2 == 0 else {}
-        row = self._pipeline(texts, f"slice-{number}") | (first or self._session(texts))
-        row["share"] = row["session_s"] / row["pipeline_s"]
-        row["processor_share"] = row["session_processor_s"] / row["worker_s"]
-        print(f"slice {number + 1}: {row['share']:.3f}, by processor time {row['processor_share']:.3f}", flush=True)  # noqa: T201
-        return row
-
-    def _session(self, texts: Sequence[str]) -> dict[str, float]:
-        took = self.alone.classify(texts)
-        return {"session_s": took.seconds, "session_processor_s": took.processor_s}
-
-    def _pipeline(self, texts: Sequence[str], source: str) -> dict[str, float]:
-        before_s = self.processors.so_far()
-        seconds = worked_off(self.settings, self.client, self.worker, texts, source)
-        after_s = self.processors.so_far()
-        rows = _rows(self.settings, source)
-        if rows != len(texts):
-            sys.exit(f"{rows} rows for {len(texts)} texts: the measurement is worth nothing")
-        return {"pipeline_s": seconds} | {name: after_s[name] - before_s[name] for name in WHOSE}
-
-
-def worked_off(
-    settings: Settings,
-    client: redis.Redis,
-    worker: subprocess.Popen[bytes],
-    texts: Sequence[str],
-    source: str,
-    *,
-    lane: Lane = Lane.LIVE,
-) -> float:
-    """Seconds from the first XADD of these texts until the inboxes are empty again, all committed."""
-    items = ({"id": str(n), "text": text, "source": source} for n, text in enumerate(texts))
-    return items_worked_off(settings, client, worker, items, lane=lane)
-
-
-def items_worked_off(
-    settings: Settings,
-    client: redis.Redis,
-    worker: subprocess.Popen[bytes],
-    items: Iterable[Mapping[str, object]],
-    *,
-    lane: Lane = Lane.LIVE,
-) -> float:
-    """As `worked_off`, for items with sources and ids of their own."""
-    streams = list(settings.keys.inboxes.values())
-    with Client.from_settings(settings) as sender:
-        started = time.perf_counter()
-        sender.enqueue_many(items, lane=lane)
-        # Looking takes the processor from those who are watched: rarely while there is much.
-        until(lambda: sum(client.xlen(key) for key in streams) < SELDOM_ENTRIES, worker, SELDOM_S)
-        until(lambda: not any(client.xlen(key) for key in streams), worker)
-        return time.perf_counter() - started
-
-
-def _rows(settings: Settings, source: str) -> int:
-    engine = make_engine(settings)
-    statement = sql("SELECT count(*) FROM predictions WHERE source = :source AND current")
-    with engine.connect() as connection:
-        rows = int(connection.execute(statement, {"source": source}).scalar_one())
-    engine.dispose()
-    return rows
 
 
 def _peak_rss_mib(pid: int) -> float:

@@ -27,8 +27,8 @@ import redis
 from sqlalchemy import text as sql
 
 from benchmarks.arrivals import WARM_S, Latencies, open_loop
+from benchmarks.inbox import worked_off
 from benchmarks.machine import keep_result
-from benchmarks.pipeline import worked_off
 from benchmarks.stack import running_worker, scratch_stack, until
 from benchmarks.texts import distinct_texts
 from schemas.database import make_engine

@@ -19,7 +19,7 @@ def limits(result: dict[str, Any]) -> str:
             per_s = best[f"{name}_texts_per_s"]
             share = _share(reached, per_s)
             if pipeline and name == "included":
-                share = f"{pipeline['share_of_all']:.3f} of it, in turn"
+                share = f"{pipeline['sorted']['share']:.3f} of it"
             rows.append([f"the session alone, tokenization {name}", f"{per_s:,.0f} texts", share])
     for case in result["postgres"]:
         connections = f"{case['connections']} connection" + "s" * (case["connections"] > 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.beside import MODES
 from benchmarks.pages.writing import table
 
 
@@ -30,35 +29,22 @@ def pipeline_base(result: dict[str, Any]) -> str:
 
 
 def _against_the_session(result: dict[str, Any]) -> str:
-    share, processor, took_us = result["share"], result["processor_share"], result["processor_us_per_text"]
+    whole, batches, took_us = result["sorted"], result["batches"], result["processor_us_per_text"]
     return (
         f"Slices of {result['texts']:,} distinct texts through Redis, {result['slots']} slots and Postgres, against "
         f"the session of the same model alone, in a\nprocess of its own, on the same texts in memory (its best "
-        f"setting: {result['session_setting']};\ntokenization included), in turn. Model {result['model']}. All slices: "
-        f"{result['pipeline_texts_per_s']:.1f} texts/s through the pipeline, "
-        f"{result['session_alone_texts_per_s']:.1f} alone: **{result['share_of_all']:.3f}**.\n"
-        f"Slice by slice, median and quartiles: {share['median']:.3f} ({share['low']:.3f} to {share['high']:.3f}). "
-        f"Of the processor time alone to the\nworker's: {result['processor_share_of_all']:.3f} over all, "
-        f"{processor['median']:.3f} ({processor['low']:.3f} to {processor['high']:.3f}) slice by slice.\n\n"
+        f"setting: {result['session_setting']};\ntokenization included). Both work on the same slice by turns of "
+        f"half a second, one stopped while the other has all CPUs. Model {result['model']}:\n"
+        f"{result['pipeline_texts_per_s']:.1f} texts/s through the pipeline, {result['session_alone_texts_per_s']:.1f} "
+        f"alone; mean share of the slices and standard error **{whole['share']:.3f}** ± {whole['standard_error']:.3f}, "
+        f"of\nprocessor time alone to the worker's {whole['processor_share']:.3f}.\n\n"
+        f"The session has all texts of a slice and sorts them by length; a worker takes at most "
+        f"{result['batch_entries']} at a time. Of the session alone in\nsuch batches, in the order the texts come, "
+        f"the pipeline reaches **{batches['share']:.3f}** ± {batches['standard_error']:.3f}.\n\n"
         f"Processor time for each text, in microseconds: session {took_us['session_processor_s']:,.0f}, worker "
         f"{took_us['worker_s']:,.0f}, Postgres {took_us['postgres_s']:.0f}, Redis {took_us['redis_s']:.0f}. Of the "
         f"time of all CPUs,\n{result['idle_share']:.1%} was used by none of these three while a slice went through: "
-        "waits for commits, the end of a slice,\nthe sender.\n\n" + _beside(result)
-    )
-
-
-def _beside(result: dict[str, Any]) -> str:
-    beside = result.get("beside")
-    if beside is None:
-        return ""
-    whole, batches = (f"**{beside[mode]['mean']:.3f}** ± {beside[mode]['standard_error']:.3f}" for mode in MODES)
-    lost = 1 - beside["sorted"]["mean"] / beside["batches"]["mean"]
-    return (
-        f"Both at the same time, on one CPU each, changing places, {len(beside['slices'])} slices of "
-        f"{beside['texts']:,} texts, mean and standard error: {whole}.\nThe session has all texts of a slice and sorts "
-        f"them by length; a worker takes at most {result['batch_entries']} at a time. Of the session alone in\nsuch "
-        f"batches, in the order the texts come, the pipeline reaches {batches}: not waiting for all texts costs the\n"
-        f"session itself {lost:.1%}.\n\n"
+        "waits for commits, the end of a slice,\nthe sender, the change of turns.\n\n"
     )
 
 
@@ -67,6 +53,7 @@ def _slices(result: dict[str, Any]) -> str:
     rows = [
         [
             str(number),
+            row["mode"],
             f"{texts / row['session_s']:.1f}",
             f"{texts / row['pipeline_s']:.1f}",
             f"{row['share']:.3f}",
@@ -74,7 +61,7 @@ def _slices(result: dict[str, Any]) -> str:
         ]
         for number, row in enumerate(result["slices"], 1)
     ]
-    head = ["slice", "session alone, texts/s", "pipeline, texts/s", "share", "share by processor time"]
+    head = ["slice", "session", "session alone, texts/s", "pipeline, texts/s", "share", "share by processor time"]
     return table(head, rows)
 
 

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import redis
 from sqlalchemy import text as sql
 
+from benchmarks.inbox import worked_off
 from benchmarks.peers.peer import Peer, Worked
-from benchmarks.pipeline import worked_off
 from benchmarks.stack import running_worker
 from producers.client import Client
 from schemas.database import make_engine
