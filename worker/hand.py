@@ -21,7 +21,8 @@ from worker.pace import Pace, by_size
 
 class Hand:
     """`rest`: not settled yet; `finished`: of these, what the model is done with; `unread`: parts of it, each of one
-    inbox, that are still to be tokenized; `suspect`: whether something of it has ended workers before."""
+    inbox, that are still to be tokenized; `reading`: whether one is about to wait for the model; `suspect`: whether
+    something of it has ended workers before."""
 
     def __init__(
         self, batch: Sequence[RawEntry], unread: Sequence[list[RawEntry]] = (), *, suspect: bool = False
@@ -29,6 +30,8 @@ class Hand:
         self.rest: dict[Key, RawEntry] = {(entry.lane, entry.entry_id): entry for entry in batch}
         self.finished: list[tuple[RawEntry, Outcome]] = []
         self.unread = list(unread)
+        self.reading = bool(unread)
+        self._begun = False
         self.suspect = suspect
         self.lane = Lane.LIVE
         self.received_at = datetime.now(UTC)
@@ -47,8 +50,7 @@ class Hand:
     def entries(self) -> list[RawEntry]:
         """All that is not settled; from now on none of it is worked on or given away."""
         with self._lock:
-            self._waiting = []
-            self.unread.clear()
+            self._waiting, self.unread, self.reading = [], [], False
             return list(self.rest.values())
 
     def finish(self, entries: Sequence[RawEntry], outcomes: Sequence[Outcome]) -> None:
@@ -65,14 +67,20 @@ class Hand:
     def wait(self, lane: Lane, drafts: Sequence[Draft]) -> None:
         """These, of one inbox, are to go through the model, those of like length one after the other."""
         with self._lock:
-            self.lane, self._waiting = lane, by_size(drafts)
+            self.lane, self._waiting, self.reading = lane, by_size(drafts), False
+
+    def part(self) -> list[RawEntry]:
+        """What is to be tokenized next; nothing if all is."""
+        with self._lock:
+            self._begun, self.reading = True, bool(self.unread)
+            return self.unread.pop(0) if self.unread else []
 
     def portion(self, pace: Pace, portions: float = 1, least_tokens: float = 0, *, shared: bool = False) -> list[Draft]:
         """What goes through the model next: as much as fits the time of so many portions, or `least_tokens` if those
         take longer; nothing if nothing waits.
 
-        If the work is shared with other slots, no more than half of what is left, but at least a portion: so none of
-        them is in the model for long while the others have nothing left.
+        If the work is shared with other slots, no more than half of what is left, as long as that is a portion and
+        `least_tokens`: so none of them is in the model for long while the others have nothing left.
         """
         with self._lock:
             if shared:
@@ -91,19 +99,24 @@ class Hand:
             return pace.portions(self._waiting)
 
     def half(self, pace: Pace) -> Hand | None:
-        """The shorter half of what waits, by its time in the model, in a hand of its own; None if that is too little
-        to be worth a transaction of its own."""
+        """The shorter half of what waits, by its time in the model, in a hand of its own; or half of the parts that
+        are still unread; None if there is too little to be worth a transaction of its own."""
         with self._lock:
             left = pace.portions(self._waiting)
-            if left < 1 or len(self._waiting) < 2:
+            kept = len(pace.portion(self._waiting, left / 2)) if left >= 1 else len(self._waiting)
+            given = self._waiting[kept:]
+            parts_kept = len(self.unread) // 2 if self._begun else (len(self.unread) + 1) // 2
+            if given:
+                del self._waiting[kept:]
+                other = Hand([draft.raw for draft in given])
+                other.lane, other._waiting = self.lane, given
+            elif parts_kept < len(self.unread):
+                other = Hand([entry for part in self.unread[parts_kept:] for entry in part], self.unread[parts_kept:])
+                del self.unread[parts_kept:]
+            else:
                 return None
-            kept = pace.portion(self._waiting, left / 2)
-            given = self._waiting[len(kept) :]
-            del self._waiting[len(kept) :]
-            other = Hand([draft.raw for draft in given])
-            other.lane, other._waiting = self.lane, given
             other.received_at = self.received_at
-            self.settled([draft.raw for draft in given])
+            self.settled(list(other.rest.values()))
             return other
 
 

@@ -119,7 +119,7 @@ class Slot:
     def reading(self) -> bool:
         """Whether there may soon be a `half` where there is none yet."""
         with self._lock:
-            return any(hand.unread for hand in self._hands)
+            return any(hand.reading for hand in self._hands)
 
     def work(self, hand: Hand) -> None:
         """Work it off, live before bulk, part by part.
@@ -150,10 +150,9 @@ class Slot:
     def _work(self, hand: Hand) -> None:
         """As `work`. Raises StoppingError after the rest has been given back."""
         try:
-            self._work_off(hand)  # a half has nothing unread
-            while hand.unread:
-                self._read(hand.unread[0], hand)
-                del hand.unread[:1]
+            self._work_off(hand)  # a half of what waited has been read already
+            while part := hand.part():
+                self._read(part, hand)
                 self._work_off(hand)
         except StoppingError:
             self.give_back(hand)
