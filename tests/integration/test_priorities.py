@@ -289,7 +289,8 @@ def test_what_expires_while_its_batch_is_in_hand_is_not_run_but_answered_and_sto
     shelf = Shelf(Classifier.load(home.path / "tiny" / "1", run_tokens=64), [home.path], run_tokens=64)
     pipeline = _Slow(shelf, Router(engine, 1.0), quick)
     pipeline.seen = []
-    harness = Harness(quick, slots=1, pace=FixedPace(2), classify=pipeline, write=Sink(engine).write)
+    short_runs = quick.model_copy(update={"run_tokens": 16})
+    harness = Harness(short_runs, slots=1, pace=FixedPace(2), classify=pipeline, write=Sink(engine).write)
     reply_to = f"{quick.keys.reply_prefix}deadlines"
     pipeline.until = datetime.now(UTC) + timedelta(seconds=0.5)
     for lane in Lane:
