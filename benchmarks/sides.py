@@ -21,6 +21,10 @@ from schemas.database import make_engine
 from schemas.settings import Settings
 
 MODES: Final = ("sorted", "batches")
+_LATELY_ENTRIES: Final = 16
+_LATELY_S: Final = 0.05
+"""Beside `benchmarks.inbox`'s: so seldom until hardly any are left."""
+
 EVERY: Final = 3
 """In one of so many slices the session takes batches, too."""
 
@@ -85,7 +89,8 @@ class _Pipeline:
         if self._sides.worker.poll() is not None:
             sys.exit("the worker has ended: the measurement is worth nothing")
         waiting = left(self._sides.settings, self._sides.client)
-        self._look_at_s = time.perf_counter() + (SELDOM_S if waiting >= SELDOM_ENTRIES else 0.0)
+        pause_s = SELDOM_S if waiting >= SELDOM_ENTRIES else _LATELY_S if waiting >= _LATELY_ENTRIES else 0.0
+        self._look_at_s = time.perf_counter() + pause_s
         return waiting == 0
 
 
