@@ -119,7 +119,7 @@ class Slot:
     def reading(self) -> bool:
         """Whether there may soon be a `half` where there is none yet."""
         with self._lock:
-            return any(hand.reading for hand in self._hands)
+            return any(hand.reading and len(hand.rest) > self._pace.usual_entries() for hand in self._hands)
 
     def work(self, hand: Hand) -> None:
         """Work it off, live before bulk, part by part.
