@@ -23,7 +23,7 @@ BENCHMARKS: Final[dict[str, Sequence[str]]] = {
     "operators": ["operators"],
     "limits": ["limits"],
     "pipeline": ["pipeline"],
-    "pipeline_base": ["pipeline", "--shape", "base", "--slices", "6", "--texts", "512"],
+    "pipeline_base": ["pipeline", "--shape", "base", "--texts", "320"],
     "peers": ["peers.command"],
     "labels": ["labels"],
     "producing": ["producing"],

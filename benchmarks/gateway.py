@@ -1,6 +1,6 @@
 """What the way over HTTP costs: one caller on an idle machine, and 200 at once.
 
-    python -m benchmarks.gateway [--seconds 10] [--rounds 2] [--dry]
+    python -m benchmarks.gateway [--seconds 8] [--rounds 2] [--dry]
 
 `fenliu serve` and one worker process on embedded servers. Idle: each text first by the model alone in this process,
 then over HTTP, one after the other, so that both see the same machine. Busy: 200 callers of one text each on
@@ -44,7 +44,7 @@ ALLOWED_SHARE = 0.8
 def main(arguments: Sequence[str] = ()) -> None:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each round of 200 callers, after its warm-up")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each round of 200 callers, after its warm-up")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--dry", action="store_true", help="print the result instead of writing it")
     options = parser.parse_args(arguments)

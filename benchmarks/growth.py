@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=_sizes, default=(10_000, 100_000, 1_000_000))
     parser.add_argument("--backlog", type=_sizes, default=(10_000, 100_000, 1_000_000))
-    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--pipeline-rounds", type=int, default=8)
     parser.add_argument("--pipeline-texts", type=int, default=512, help="for each database in a round")
     parser.add_argument("--texts", type=int, default=1_024, help="shared out among workers")

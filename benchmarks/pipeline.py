@@ -1,6 +1,6 @@
 """From XADD to committed row, against the session alone on the same texts, by turns of half a second.
 
-    python -m benchmarks.pipeline [--slices 9] [--texts 2560] [--shape base] [--dry]
+    python -m benchmarks.pipeline [--slices 6] [--texts 2560] [--shape base] [--dry]
 
 Both sides run the same model with as many threads as there are CPUs, and have all CPUs while it is their turn: see
 `benchmarks.alternating`. The session alone is a process that gets a slice's texts at once, already in memory, in its
@@ -48,7 +48,7 @@ WARM_TEXTS = 256
 def main(arguments: Sequence[str] = ()) -> None:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--slices", type=int, default=9, help=f"every {EVERY}rd against the session in batches")
+    parser.add_argument("--slices", type=int, default=6, help=f"every {EVERY}rd against the session in batches")
     parser.add_argument("--texts", type=int, default=2_560, help="in each slice")
     parser.add_argument("--shape", help="a model with random weights of this shape instead of the shipped one")
     parser.add_argument("--dry", action="store_true", help="print the result instead of writing it")

@@ -48,7 +48,7 @@ class Setting:
 def main(arguments: Sequence[str] = ()) -> None:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", type=int, default=768)
+    parser.add_argument("--texts", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--csv", type=Path, help="texts of this file's column `text`, instead of the shipped sample")
     parser.add_argument("--dry", action="store_true", help="print the result instead of writing it")
